@@ -1,0 +1,197 @@
+//! What can go wrong in the store, one variant a situation.
+//!
+//! `Display` says what happened at this level; the cause is in `source()`. Damage that a check looks for is not an
+//! error but a [`crate::Finding`].
+
+use std::io;
+use std::path::PathBuf;
+
+use treering_chunk::ChunkId;
+
+use crate::record::RecordName;
+use crate::storage::Area;
+
+/// The result of the store's operations.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A system call on the storage failed.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no repository here.
+    #[error("there is no repository at {place}")]
+    NoRepository {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// `init` met something.
+    #[error("{place} is not empty: {found} is there")]
+    NotEmpty {
+        /// Where the repository was to be made.
+        place: String,
+        /// The first thing that is there.
+        found: String,
+    },
+    /// An object is gone that was just listed or referred to.
+    #[error("{area} {name} is not there")]
+    Missing {
+        /// The kind of object.
+        area: Area,
+        /// Its name.
+        name: String,
+    },
+    /// An object of that name exists already; names are random, so this is a fault of the storage or an attack.
+    #[error("{area} {name} exists already")]
+    Exists {
+        /// The kind of object.
+        area: Area,
+        /// Its name.
+        name: String,
+    },
+    /// Bytes that were read are not what they must be.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// Which object or part, for a human.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Neither copy of the configuration can be used.
+    #[error("the repository's configuration is damaged in both copies: {detail}")]
+    ConfigLost {
+        /// What is wrong with them.
+        detail: String,
+    },
+    /// The repository was written by a newer program.
+    #[error("the repository needs {what}, which this version of treering does not know")]
+    Unsupported {
+        /// The version or features.
+        what: String,
+    },
+    /// No slot opens with what was given.
+    #[error("wrong {what}")]
+    WrongKey {
+        /// `passphrase` or `key file`.
+        what: &'static str,
+    },
+    /// The repository is encrypted and nothing was given.
+    #[error("the repository is encrypted: a passphrase or a key file is needed")]
+    KeyNeeded,
+    /// A key was given and the repository says that it has none.
+    #[error("a {what} was given, but the repository claims to be unencrypted")]
+    KeyUnexpected {
+        /// `passphrase` or `key file`.
+        what: &'static str,
+    },
+    /// A file was given as a key file that is none.
+    #[error("{} is not a treering key file: {detail}", .path.display())]
+    BadKeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// The last key slot cannot be removed.
+    #[error("this is the last key of the repository: without it nothing can be read")]
+    LastKey,
+    /// A chunk that something refers to is in no pack.
+    #[error("chunk {id} is in no pack")]
+    ChunkMissing {
+        /// Its name.
+        id: ChunkId,
+    },
+    /// Packs that a snapshot under way relies on were deleted meanwhile. Their chunks must be stored again.
+    #[error("{} packs that the snapshot relies on were deleted while it was made", .packs.len())]
+    PacksGone {
+        /// Their names.
+        packs: Vec<String>,
+    },
+    /// The parent that a session wanted to build on was forgotten.
+    #[error("the parent snapshot {name} is gone")]
+    ParentGone {
+        /// Its name.
+        name: RecordName,
+    },
+    /// What was encoded does not decode to the same bytes: faulty memory or a faulty library.
+    #[error("a {what} that was just encoded does not decode to the same bytes; nothing of it was stored")]
+    Verify {
+        /// Which part.
+        what: &'static str,
+    },
+    /// The index cannot be used or repaired.
+    #[error("cannot {action} the index {}", .path.display())]
+    Index {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The SQLite that this program was built with has a known race.
+    #[error("SQLite {version} is too old: 3.51.3 or later is needed")]
+    OldSqlite {
+        /// What it is.
+        version: &'static str,
+    },
+    /// A limit of the format was hit.
+    #[error("{what} exceeds the limit of {limit}")]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// The limit, in the unit of `what`.
+        limit: u64,
+    },
+    /// The passphrase's parameters cannot be computed.
+    #[error("the key derivation failed: {detail}")]
+    Derivation {
+        /// Why.
+        detail: String,
+    },
+    /// An earlier failure of another thread ended this backup.
+    #[error("the backup was stopped by an earlier failure: {cause}")]
+    Poisoned {
+        /// What it was.
+        cause: String,
+        /// Whether that was a full disk.
+        out_of_space: bool,
+    },
+    /// The system has no randomness to give.
+    #[error("cannot get random bytes")]
+    Entropy(#[source] getrandom::Error),
+}
+
+impl StoreError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), detail: detail.into() }
+    }
+
+    /// Whether there was no room left on the device or in the quota.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Index { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Poisoned { out_of_space, .. } => *out_of_space,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The database of the index: its tables, its settings, and the refusal of anything else.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::config::RepositoryId;
+use crate::error::{Result, StoreError};
+
+/// "TrRi", so that `file` and SQLite know whose it is.
+const APPLICATION_ID: i32 = 0x5472_5269;
+/// Another number means: made by another version, to be rebuilt.
+const SCHEMA_VERSION: i32 = 1;
+const BUSY: std::time::Duration = std::time::Duration::from_secs(60);
+/// Before 3.51.3 two processes could corrupt a WAL (sqlite.org, "WAL-reset bug").
+const LEAST_SQLITE: i32 = 3_051_003;
+
+const TABLES: &str = "
+    CREATE TABLE meta (repository BLOB NOT NULL) STRICT;
+    CREATE TABLE pack (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name BLOB NOT NULL UNIQUE,
+        kind INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE chunk (
+        key INTEGER PRIMARY KEY,
+        seal BLOB NOT NULL,
+        pack INTEGER NOT NULL,
+        frame INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        length INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE chunk_more (
+        key INTEGER NOT NULL,
+        seal BLOB NOT NULL,
+        pack INTEGER NOT NULL,
+        frame INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        length INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX chunk_more_key ON chunk_more (key);
+";
+
+/// Refuses a SQLite with known races.
+pub(crate) fn assert_library() -> Result<()> {
+    if rusqlite::version_number() < LEAST_SQLITE {
+        return Err(StoreError::OldSqlite { version: rusqlite::version() });
+    }
+    Ok(())
+}
+
+/// Opens an existing database; the error says why it cannot be used.
+pub(super) fn open(path: &Path, repository: RepositoryId) -> Result<Connection, String> {
+    if !path.exists() {
+        return Err("there is none".into());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| e.to_string())?;
+    settings(&connection, true).map_err(|e| e.to_string())?;
+    let number =
+        |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(|e| e.to_string());
+    if number("application_id")? != APPLICATION_ID {
+        return Err("it is not an index of treering".into());
+    }
+    let version = number("user_version")?;
+    if version != SCHEMA_VERSION {
+        return Err(format!("it was made by another version ({version} instead of {SCHEMA_VERSION})"));
+    }
+    let owner: [u8; 16] =
+        connection.query_row("SELECT repository FROM meta", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+    if owner != *repository.as_bytes() {
+        return Err("it belongs to another repository".into());
+    }
+    Ok(connection)
+}
+
+/// Makes a new database.
+pub(super) fn create(path: &Path, repository: RepositoryId) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    settings(&connection, false)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    connection.execute_batch(TABLES)?;
+    connection.execute("INSERT INTO meta VALUES (?1)", [repository.as_bytes()])?;
+    Ok(connection)
+}
+
+/// Durability of a finished index is bought once, when it is closed; until then it has another name.
+pub(super) fn close(connection: Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET repository = repository; COMMIT")?;
+    connection.close().map_err(|(_, e)| e)
+}
+
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(
+        "PRAGMA cache_size = -8192; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
+    )?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, 1 << 16)?;
+    Ok(connection)
+}
+
+fn settings(connection: &Connection, shared: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(
+        "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+    )?;
+    let mode = if shared { ("WAL", "FULL") } else { ("OFF", "OFF") };
+    connection.pragma_update_and_check(None, "journal_mode", mode.0, |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", mode.1)
+}
+
+/// Removes a database with what SQLite keeps beside it.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    for suffix in ["-wal", "-shm", "-journal", ""] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(PathBuf::from(&name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", PathBuf::from(name))(e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

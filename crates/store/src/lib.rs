@@ -1,0 +1,42 @@
+//! Durable, verified, deduplicated storage of chunks and records.
+//!
+//! Owns storage back ends, packs and frames, encryption, the index, the order in which things become durable, and the
+//! locks. Knows nothing of files, folders, snapshots' content or terminals: a snapshot is a record with a body here.
+//!
+//! A [`Repository`] is opened once and shared. Writing goes through a [`Session`] and its [`Sink`]s, reading through a
+//! [`ChunkReader`].
+//!
+//! Invariant: no visible snapshot record refers to a chunk that is not in an existing, durable pack.
+
+pub mod codec;
+mod config;
+mod entropy;
+mod error;
+mod index;
+mod keys;
+mod limits;
+mod pack;
+mod reader;
+mod record;
+mod repository;
+mod scrub;
+mod seal;
+mod session;
+pub mod storage;
+mod wire;
+
+pub use config::{Config, FORMAT_VERSION, Features, RepositoryId};
+pub use entropy::{Entropy, OsEntropy};
+pub use error::{Result, StoreError};
+pub use index::{IndexNotice, Place};
+pub use keys::{DerivationCost, KeyFile, SlotInfo, SlotKind, Unlock};
+pub use limits::{CHUNK_MOST_BYTES, RECORD_MOST_BYTES};
+pub use pack::frame::Compression;
+pub use pack::{PackContents, PackKind, PackName};
+pub use reader::{ChunkReader, LoadedFrame};
+pub use record::{CRITICAL, Record, RecordKind, RecordName};
+pub use repository::{InitOptions, Notice, Repository};
+pub use scrub::{Finding, FindingPlace, PackCheck};
+pub use seal::Encryption;
+pub use session::{Session, SessionMode, Sink, Stored};
+pub use wire::Extensions;

@@ -1,0 +1,133 @@
+//! Reading packs: the trailer alone, single frames, or everything.
+//!
+//! Invariant: nothing is returned whose seal was not checked. What cannot be read is an error that says which part.
+
+use treering_chunk::{ChunkId, ChunkKind};
+
+use super::format::{Footer, FrameHeader, PackHeader, Trailer, TrailerChunk, TrailerFrame, frame_key};
+use super::frame::Frame;
+use super::{PackKind, PackName};
+use crate::config::RepositoryId;
+use crate::error::{Result, StoreError};
+use crate::keys::Keys;
+use crate::seal::SealKey;
+use crate::storage::{Area, ObjectReader, Storage};
+
+/// An open pack.
+pub(crate) struct PackReader {
+    name: PackName,
+    object: Box<dyn ObjectReader>,
+    header: PackHeader,
+    header_bytes: Vec<u8>,
+    key: SealKey,
+}
+
+impl PackReader {
+    pub(crate) fn open(storage: &dyn Storage, name: PackName, id: RepositoryId, keys: &Keys) -> Result<Self> {
+        let object = storage.open(Area::Packs, &name.to_string())?;
+        let mut header_bytes = vec![0; PackHeader::BYTES];
+        read_part(&*object, name, "header", 0, &mut header_bytes)?;
+        let header = PackHeader::decode(&header_bytes).map_err(|e| in_pack(name, e))?;
+        if header.repository != id || header.encryption != keys.encryption {
+            return Err(StoreError::damaged(format!("pack {name}"), "it belongs to another repository"));
+        }
+        let key = frame_key(&header, keys)?;
+        Ok(Self { name, object, header, header_bytes, key })
+    }
+
+    pub(crate) fn name(&self) -> PackName {
+        self.name
+    }
+
+    pub(crate) fn kind(&self) -> PackKind {
+        self.header.kind
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.object.bytes()
+    }
+
+    pub(crate) fn trailer(&self, keys: &Keys) -> Result<Trailer> {
+        let footer = self.footer()?;
+        let mut sealed = vec![0; footer.stored_len as usize];
+        read_part(&*self.object, self.name, "trailer", footer.offset, &mut sealed)?;
+        Trailer::open(sealed, &self.header, &footer, keys).map_err(|e| in_pack(self.name, e))
+    }
+
+    fn footer(&self) -> Result<Footer> {
+        let bytes = self.object.bytes();
+        let mut footer = [0; Footer::BYTES];
+        let at = bytes.saturating_sub(Footer::BYTES as u64);
+        read_part(&*self.object, self.name, "footer", at, &mut footer)?;
+        Footer::decode(&footer, bytes).map_err(|e| in_pack(self.name, e))
+    }
+
+    fn frame_header(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], FrameHeader)> {
+        let mut bytes = [0; FrameHeader::BYTES];
+        read_part(&*self.object, self.name, "frame header", offset, &mut bytes)?;
+        let header = FrameHeader::decode(&bytes).map_err(|e| in_pack(self.name, e))?;
+        if header.kind != self.header.kind {
+            return Err(StoreError::damaged(format!("pack {}", self.name), "a frame of another kind is in it"));
+        }
+        Ok((bytes, header))
+    }
+
+    /// The frame whose header starts at this offset.
+    pub(crate) fn frame(&self, offset: u64) -> Result<Frame> {
+        let (header_bytes, header) = self.frame_header(offset)?;
+        let mut sealed = vec![0; header.stored_len as usize];
+        read_part(&*self.object, self.name, "frame", offset + FrameHeader::BYTES as u64, &mut sealed)?;
+        Frame::open(&self.header_bytes, &self.key, &header_bytes, sealed).map_err(|e| in_pack(self.name, e))
+    }
+
+    /// What the frames themselves say, read in full: for packs whose trailer is lost. Stops at the first damage.
+    pub(crate) fn walk_frames(&self, namer: &treering_chunk::Namer) -> Trailer {
+        let (mut offset, mut frames) = (PackHeader::BYTES as u64, Vec::new());
+        while let Ok(frame) = self.frame(offset) {
+            let Ok((_, header)) = self.frame_header(offset) else { break };
+            let chunks = frame.chunks().iter().map(|chunk| {
+                TrailerChunk::new(namer.id(chunk.kind, frame.bytes(*chunk)), chunk.kind, chunk.length as u32)
+            });
+            let found = TrailerFrame { offset, stored_len: header.stored_len, chunks: chunks.collect() };
+            offset = found.end();
+            frames.push(found);
+        }
+        Trailer { frames }
+    }
+}
+
+fn in_pack(name: PackName, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged { what, detail } => StoreError::Damaged { what: format!("{what} of pack {name}"), detail },
+        other => other,
+    }
+}
+
+fn read_part(object: &dyn ObjectReader, name: PackName, part: &str, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    let end = offset.saturating_add(buffer.len() as u64);
+    if end > object.bytes() {
+        return Err(StoreError::damaged(format!("the {part} of pack {name}"), "the pack ends before it does"));
+    }
+    object.read_at(offset, buffer)
+}
+
+/// What is in a pack, for those who examine packs: checks, repairs, statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackContents {
+    /// Its name.
+    pub name: PackName,
+    /// What it holds.
+    pub kind: PackKind,
+    /// Its length.
+    pub bytes: u64,
+    /// Name, kind and length of every chunk, in the order of their bytes.
+    pub chunks: Vec<(ChunkId, ChunkKind, u32)>,
+}
+
+impl PackContents {
+    pub(crate) fn new(pack: &PackReader, trailer: &Trailer) -> Self {
+        let chunks = trailer.frames.iter().flat_map(|frame| &frame.chunks);
+        let chunks = chunks.filter_map(|chunk| Some((chunk.id(), chunk.kind()?, chunk.raw_len))).collect();
+        Self { name: pack.name, kind: pack.kind(), bytes: pack.bytes(), chunks }
+    }
+}

@@ -1,0 +1,181 @@
+//! Records: every sealed object that is not a pack, in one envelope.
+//!
+//! A clear header (magic, version, kind, flags, algorithm, key epoch, repository, salt, lengths), all of it bound to the
+//! sealed body, whose key comes from the salt. A record is named by the BLAKE3 of its bytes, so that a flipped bit
+//! shows without a key.
+//!
+//! Invariant: a record that opens was written by somebody with the repository's key, for this repository and this kind.
+
+use std::fmt;
+
+use treering_chunk::ChunkId;
+
+use crate::config::RepositoryId;
+use crate::entropy::{Entropy, random};
+use crate::error::{Result, StoreError};
+use crate::keys::Keys;
+use crate::limits::RECORD_MOST_BYTES;
+use crate::wire::Fields;
+
+const MAGIC: &[u8; 4] = b"TRRC";
+const VERSION: u16 = 1;
+const HEADER_BYTES: usize = 72;
+/// Set on a record that must be understood: a program that does not know its kind refuses the repository.
+pub const CRITICAL: u16 = 1;
+
+/// What a record is. Numbers are never reused; unknown kinds are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKind(pub u16);
+
+impl RecordKind {
+    /// A snapshot; its existence under `snapshots/` is the commit.
+    pub const SNAPSHOT: Self = Self(1);
+    /// Names a snapshot that was forgotten and holds its record.
+    pub const FORGOTTEN: Self = Self(2);
+    /// A writer at work: the parent that it builds on.
+    pub const SESSION: Self = Self(3);
+    /// The kinds that this program understands.
+    pub const KNOWN: [Self; 3] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION];
+}
+
+/// The name of a record: the BLAKE3 of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordName([u8; 32]);
+
+impl RecordName {
+    /// The name of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// A name read back from storage.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they are stored.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 hexadecimal digits; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        ChunkId::from_hex(text).ok().map(|id| Self(*id.as_bytes()))
+    }
+
+    /// The first eight digits, as users see and type them.
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A record that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub kind: RecordKind,
+    /// [`CRITICAL`] or nothing.
+    pub flags: u16,
+    /// What it says, in the encoding of its kind.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// An ordinary record.
+    pub fn new(kind: RecordKind, body: Vec<u8>) -> Self {
+        Self { kind, flags: 0, body }
+    }
+
+    /// The bytes to be stored, and their name.
+    pub(crate) fn seal(&self, id: RepositoryId, keys: &Keys, entropy: &dyn Entropy) -> Result<(RecordName, Vec<u8>)> {
+        if self.body.len() > RECORD_MOST_BYTES - 1024 {
+            return Err(StoreError::Limit { what: "a record", limit: RECORD_MOST_BYTES as u64 });
+        }
+        let salt: [u8; 32] = random(entropy)?;
+        let mut out = MAGIC.to_vec();
+        for number in [VERSION, self.kind.0, self.flags] {
+            out.extend(number.to_le_bytes());
+        }
+        out.extend([keys.encryption as u8, 0]);
+        out.extend(0u32.to_le_bytes());
+        out.extend(id.as_bytes());
+        out.extend(salt);
+        out.extend((self.body.len() as u32).to_le_bytes());
+        out.extend([0; 4]);
+        let mut body = self.body.clone();
+        keys.record(&salt)?.seal(0, &out, &mut body)?;
+        out.append(&mut body);
+        if Self::open(&out, id, keys)? != *self {
+            return Err(StoreError::Verify { what: "record" });
+        }
+        Ok((RecordName::of(&out), out))
+    }
+
+    pub(crate) fn open(bytes: &[u8], id: RepositoryId, keys: &Keys) -> Result<Self> {
+        let header = bytes.get(..HEADER_BYTES).unwrap_or(bytes);
+        let mut fields = Fields::new(bytes, "a record");
+        fields.magic(MAGIC)?;
+        let (version, kind, flags) = (fields.u16()?, RecordKind(fields.u16()?), fields.u16()?);
+        if version != VERSION {
+            return Err(StoreError::Unsupported { what: format!("records of version {version}") });
+        }
+        let (algorithm, reserved) = (fields.u8()?, fields.u8()?);
+        let epoch = fields.u32()?;
+        if algorithm != keys.encryption as u8 || epoch != 0 {
+            return Err(fields.damaged("it is sealed in another way than its repository"));
+        }
+        if fields.array()? != *id.as_bytes() {
+            return Err(fields.damaged("it belongs to another repository"));
+        }
+        let salt = fields.array()?;
+        let length = fields.u32()? as usize;
+        if reserved != 0 {
+            return Err(fields.damaged("a reserved field is not zero"));
+        }
+        fields.zeros(4)?;
+        let mut sealed = fields.bytes(length.saturating_add(crate::seal::TAG_BYTES))?.to_vec();
+        fields.end()?;
+        let opened = keys.record(&salt)?.open(0, header, &mut sealed).map(<[u8]>::to_vec);
+        let body = opened.ok_or_else(|| fields.damaged("its seal is broken"))?;
+        Ok(Self { kind, flags, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::OsEntropy;
+    use crate::keys::MasterKey;
+    use crate::seal::Encryption;
+
+    #[test]
+    fn every_bit_matters_and_names_never_repeat() {
+        let (id, other) = (RepositoryId::from_bytes([1; 16]), RepositoryId::from_bytes([2; 16]));
+        for encryption in [Encryption::None, Encryption::Aes256Gcm] {
+            let keys = Keys::new(&MasterKey::from_bytes([1; 32]), encryption);
+            let record = Record { kind: RecordKind(900), flags: CRITICAL, body: b"body".to_vec() };
+            let (name, bytes) = record.seal(id, &keys, &OsEntropy).unwrap();
+            assert_ne!(record.seal(id, &keys, &OsEntropy).unwrap().0, name);
+            assert_eq!(Record::open(&bytes, id, &keys).unwrap(), record);
+            assert!(Record::open(&bytes, other, &keys).is_err());
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(Record::open(&flipped, id, &keys).is_err(), "{encryption:?} bit {bit}");
+                assert_ne!(RecordName::of(&flipped), name);
+            }
+        }
+    }
+}

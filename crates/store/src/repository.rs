@@ -1,0 +1,682 @@
+//! An open repository: its configuration, keys, records, and the index that is opened when it is first needed.
+//!
+//! Owns making and opening a repository, its key slots and its records. Chunks are written by [`crate::Session`] and
+//! read by [`crate::ChunkReader`].
+//!
+//! Invariant: a `Repository` exists only if its configuration was authenticated under the master key.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use treering_chunk::{CutSizes, Cutter, Namer};
+
+use crate::config::{Config, Features, RepositoryId};
+use crate::entropy::{Entropy, random};
+use crate::error::{Result, StoreError};
+use crate::index::{Index, IndexNotice, LearnedPack, PackNumber};
+use crate::keys::slot::{Slot, SlotDraft};
+use crate::keys::{DerivationCost, Keys, MasterKey, SlotInfo, Unlock};
+use crate::limits::{CONFIG_MOST_BYTES, KEY_SLOTS_MOST, OPEN_PACKS_MOST, RECORD_MOST_BYTES};
+use crate::pack::read::PackReader;
+use crate::pack::{PackContents, PackName};
+use crate::record::{CRITICAL, Record, RecordKind, RecordName};
+use crate::seal::Encryption;
+use crate::storage::{Area, IndexHome, LockMode, Storage, put};
+
+/// What a new repository is made with.
+#[derive(Debug)]
+pub struct InitOptions {
+    /// How content is protected.
+    pub encryption: Encryption,
+    /// One slot is made for each; none without encryption.
+    pub unlocks: Vec<Unlock>,
+    /// What a passphrase costs to try.
+    pub cost: DerivationCost,
+    /// Now, in seconds since 1970.
+    pub created: i64,
+    /// What the slots are called: usually user and host.
+    pub label: String,
+    /// How streams are cut, for ever.
+    pub cut_sizes: CutSizes,
+    /// How much plaintext a frame collects.
+    pub frame_bytes: u32,
+}
+
+/// Something that the user should know about a repository that opened all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// One of the two copies of the configuration is lost or damaged; the other is whole.
+    ConfigCopy {
+        /// Which one and why.
+        detail: String,
+    },
+    /// A key slot cannot be read.
+    KeySlot {
+        /// Which one and why.
+        detail: String,
+    },
+    /// Something happened to the index.
+    Index(IndexNotice),
+}
+
+/// An open repository.
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    config: Config,
+    master: MasterKey,
+    keys: Keys,
+    cutter: Cutter,
+    entropy: Arc<dyn Entropy>,
+    index_cache: PathBuf,
+    index: RwLock<Option<Arc<Index>>>,
+    /// The index that was distrusted: places that it gave stay valid.
+    distrusted: RwLock<Option<Arc<Index>>>,
+    rebuilt: AtomicBool,
+    notices: Mutex<Vec<Notice>>,
+    open_packs: Mutex<OpenPacks>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repository({} at {})", self.config.repository, self.storage.place())
+    }
+}
+
+#[derive(Default)]
+struct OpenPacks {
+    readers: HashMap<PackName, Arc<PackReader>>,
+    order: VecDeque<PackName>,
+}
+
+impl Repository {
+    /// Makes a repository. `index_cache` is the folder for its index where the storage cannot hold it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotEmpty`] if something is there. What was made before a failure stays; it is no repository until
+    /// the keys are there and, last, the configuration.
+    pub fn init(
+        storage: Arc<dyn Storage>,
+        options: &InitOptions,
+        entropy: Arc<dyn Entropy>,
+        index_cache: PathBuf,
+    ) -> Result<Self> {
+        let repository = RepositoryId::from_bytes(random(&*entropy)?);
+        let master = match options.encryption {
+            Encryption::None => MasterKey::unencrypted(repository.as_bytes()),
+            Encryption::Aes256Gcm if options.unlocks.is_empty() => return Err(StoreError::KeyNeeded),
+            Encryption::Aes256Gcm => MasterKey::generate(&*entropy)?,
+        };
+        let config = Config {
+            features: Features { incompatible: Features::DRAFT, ..Features::default() },
+            encryption: options.encryption,
+            repository,
+            created: options.created,
+            cut_sizes: options.cut_sizes,
+            frame_bytes: options.frame_bytes,
+            extensions: Vec::new(),
+        };
+        storage.create()?;
+        let made = Self::assemble(storage, config, master, entropy, index_cache, Vec::new());
+        if options.encryption != Encryption::None {
+            for unlock in &options.unlocks {
+                made.add_key(unlock, options.cost, options.created, &options.label)?;
+            }
+        }
+        let bytes = made.config.encode(&made.keys);
+        put(&*made.storage, Area::ConfigCopy, "config", &bytes)?;
+        put(&*made.storage, Area::Config, "config", &bytes)?;
+        Ok(made)
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoRepository`], [`StoreError::WrongKey`] and its kin, [`StoreError::Unsupported`],
+    /// [`StoreError::ConfigLost`].
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        unlock: &Unlock,
+        entropy: Arc<dyn Entropy>,
+        index_cache: PathBuf,
+    ) -> Result<Self> {
+        Self::open_hinted(storage, unlock, "", entropy, index_cache)
+    }
+
+    /// Opens a repository, trying the slots first whose names begin with `hint`: each passphrase slot that is tried in
+    /// vain costs a derivation.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Repository::open`].
+    pub fn open_hinted(
+        storage: Arc<dyn Storage>,
+        unlock: &Unlock,
+        hint: &str,
+        entropy: Arc<dyn Entropy>,
+        index_cache: PathBuf,
+    ) -> Result<Self> {
+        let (mut notices, mut failures) = (Vec::new(), Vec::new());
+        let mut tried = None;
+        for area in [Area::Config, Area::ConfigCopy] {
+            let bytes = match storage.read(area, "config", CONFIG_MOST_BYTES) {
+                // A second copy of the same bytes says the same, and a passphrase is slow to try.
+                Ok(bytes) if tried.as_ref() == Some(&bytes) => continue,
+                Ok(bytes) => bytes,
+                Err(e @ (StoreError::Damaged { .. } | StoreError::Missing { .. })) => {
+                    failures.push(e);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            match open_config(&*storage, &bytes, (unlock, hint), &mut notices) {
+                Ok((config, master)) => {
+                    if area == Area::ConfigCopy {
+                        let why: Vec<String> = failures.iter().map(ToString::to_string).collect();
+                        notices.push(Notice::ConfigCopy { detail: why.join("; ") });
+                    }
+                    let opened = Self::assemble(storage, config, master, entropy, index_cache, notices);
+                    opened.refuse_unknown_critical_records()?;
+                    return Ok(opened);
+                }
+                // Nothing in a config is authenticated before it is open: a flipped bit can look like the future, like
+                // another repository, or like one without encryption. The second copy decides.
+                Err(e) => failures.push(e),
+            }
+            tried = Some(bytes);
+        }
+        Err(no_config(&*storage, failures))
+    }
+
+    fn assemble(
+        storage: Arc<dyn Storage>,
+        config: Config,
+        master: MasterKey,
+        entropy: Arc<dyn Entropy>,
+        index_cache: PathBuf,
+        notices: Vec<Notice>,
+    ) -> Self {
+        let keys = Keys::new(&master, config.encryption);
+        let cutter = Cutter::new(config.cut_sizes, keys.chunker_seed);
+        let (index, distrusted, rebuilt) = (RwLock::new(None), RwLock::new(None), AtomicBool::new(false));
+        let (notices, open_packs) = (Mutex::new(notices), Mutex::default());
+        Self {
+            storage,
+            config,
+            master,
+            keys,
+            cutter,
+            entropy,
+            index_cache,
+            index,
+            distrusted,
+            rebuilt,
+            notices,
+            open_packs,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names chunks.
+    pub fn namer(&self) -> &Namer {
+        &self.keys.namer
+    }
+
+    /// Cuts streams.
+    pub fn cutter(&self) -> &Cutter {
+        &self.cutter
+    }
+
+    /// What it is stored on.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Where random bytes come from.
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Refuses to write where features are not known that writers must know.
+    pub(crate) fn assert_writable(&self) -> Result<()> {
+        if self.config.features.writable() {
+            return Ok(());
+        }
+        let what = format!("the features {:#x} for writing", self.config.features.read_compatible);
+        Err(StoreError::Unsupported { what })
+    }
+
+    /// What the user should know, each once.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock())
+    }
+
+    /// Folders on this machine that a walk must not enter.
+    pub fn local_folders(&self) -> Vec<PathBuf> {
+        let mut folders = self.storage.local_folders();
+        folders.push(self.index_cache.clone());
+        folders
+    }
+}
+
+/// Records.
+impl Repository {
+    /// The records of an area, by name.
+    ///
+    /// # Errors
+    ///
+    /// If the listing may be incomplete.
+    pub fn list_records(&self, area: Area) -> Result<Vec<RecordName>> {
+        let mut names: Vec<_> =
+            self.storage.list(area)?.iter().filter_map(|listed| RecordName::from_hex(&listed.name)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Reads, checks and opens a record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], or damage.
+    pub fn read_record(&self, area: Area, name: RecordName) -> Result<Record> {
+        let bytes = self.storage.read(area, &name.to_string(), RECORD_MOST_BYTES)?;
+        if RecordName::of(&bytes) != name {
+            return Err(StoreError::damaged(format!("{area} {name}"), "its bytes do not fit its name"));
+        }
+        self.open_record(&bytes)
+    }
+
+    /// Opens the bytes of a record, for instance of its second copy.
+    ///
+    /// # Errors
+    ///
+    /// Damage.
+    pub fn open_record(&self, bytes: &[u8]) -> Result<Record> {
+        Record::open(bytes, self.config.repository, &self.keys)
+    }
+
+    pub(crate) fn seal_record(&self, record: &Record) -> Result<(RecordName, Vec<u8>)> {
+        record.seal(self.config.repository, &self.keys, &*self.entropy)
+    }
+
+    /// Stores a record durably.
+    ///
+    /// # Errors
+    ///
+    /// If it may not be durable.
+    pub fn put_record(&self, record: &Record) -> Result<RecordName> {
+        self.assert_writable()?;
+        let (name, bytes) = self.seal_record(record)?;
+        put(&*self.storage, Area::Records, &name.to_string(), &bytes)?;
+        Ok(name)
+    }
+
+    /// Drops a snapshot: what it said is kept in a record of its own first, so that it can be brought back until its
+    /// chunks are reclaimed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] if there is none of that name.
+    pub fn forget_snapshot(&self, name: RecordName) -> Result<()> {
+        self.assert_writable()?;
+        let bytes = self.storage.read(Area::Snapshots, &name.to_string(), RECORD_MOST_BYTES)?;
+        self.put_record(&Record::new(RecordKind::FORGOTTEN, bytes))?;
+        self.storage.remove(Area::Snapshots, &name.to_string())?;
+        self.storage.sync(Area::Snapshots, &[&name.to_string()])
+    }
+
+    /// A record that must be understood and is not makes the repository unusable for this version.
+    fn refuse_unknown_critical_records(&self) -> Result<()> {
+        for name in self.list_records(Area::Records)? {
+            let record = match self.read_record(Area::Records, name) {
+                Ok(record) => record,
+                Err(e @ StoreError::Unsupported { .. }) => return Err(e),
+                // A check finds it.
+                Err(_) => continue,
+            };
+            if record.flags & CRITICAL != 0 && !RecordKind::KNOWN.contains(&record.kind) {
+                return Err(StoreError::Unsupported { what: format!("records of kind {}", record.kind.0) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Key slots.
+impl Repository {
+    /// Adds a slot that opens with this; durable, in both copies, when it returns the slot's name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyNeeded`] for [`Unlock::Nothing`].
+    pub fn add_key(&self, unlock: &Unlock, cost: DerivationCost, created: i64, label: &str) -> Result<String> {
+        if self.config.encryption == Encryption::None {
+            return Err(StoreError::KeyUnexpected { what: unlock.describe() });
+        }
+        let draft = SlotDraft { repository: self.config.repository, cost, created, label };
+        let bytes = Slot::new(&draft, unlock, &self.master, &*self.entropy)?.encode();
+        let name = blake3::hash(&bytes).to_hex().to_string();
+        put(&*self.storage, Area::KeysCopy, &name, &bytes)?;
+        put(&*self.storage, Area::Keys, &name, &bytes)?;
+        Ok(name)
+    }
+
+    /// All slots.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be listed.
+    pub fn list_keys(&self) -> Result<Vec<SlotInfo>> {
+        let slots = read_slots(&*self.storage, self.config.repository, &mut self.notices.lock())?;
+        Ok(slots.into_iter().map(|(name, slot)| slot.info(name)).collect())
+    }
+
+    /// The slot that this opens.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::WrongKey`] if it opens none.
+    pub fn find_key(&self, unlock: &Unlock) -> Result<String> {
+        for (name, slot) in read_slots(&*self.storage, self.config.repository, &mut self.notices.lock())? {
+            if slot.open(unlock)?.is_some() {
+                return Ok(name);
+            }
+        }
+        Err(StoreError::WrongKey { what: unlock.describe() })
+    }
+
+    /// Removes a slot in both copies. Whoever copied the repository before can still open that copy.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::LastKey`] if nothing else opens the repository; [`StoreError::Missing`].
+    pub fn remove_key(&self, name: &str) -> Result<()> {
+        // Two that remove the last but one together would leave none.
+        let _alone = self.lock(LockMode::Exclusive)?;
+        let slots = read_slots(&*self.storage, self.config.repository, &mut self.notices.lock())?;
+        if !slots.contains_key(name) {
+            return Err(StoreError::Missing { area: Area::Keys, name: name.into() });
+        }
+        if slots.len() == 1 {
+            return Err(StoreError::LastKey);
+        }
+        for area in [Area::Keys, Area::KeysCopy] {
+            match self.storage.remove(area, name) {
+                Ok(()) => self.storage.sync(area, &[name])?,
+                Err(StoreError::Missing { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find_master(
+    storage: &dyn Storage,
+    encryption: Encryption,
+    repository: RepositoryId,
+    (unlock, hint): (&Unlock, &str),
+    notices: &mut Vec<Notice>,
+) -> Result<MasterKey> {
+    match (encryption, unlock) {
+        (Encryption::None, Unlock::Nothing) => Ok(MasterKey::unencrypted(repository.as_bytes())),
+        // A hostile store could swap in a config of its own that asks for no key; who has a key says so.
+        (Encryption::None, given) => Err(StoreError::KeyUnexpected { what: given.describe() }),
+        (Encryption::Aes256Gcm, Unlock::Nothing) => Err(StoreError::KeyNeeded),
+        (Encryption::Aes256Gcm, given) => {
+            let slots = read_slots(storage, repository, notices)?;
+            let (first, rest): (Vec<_>, Vec<_>) = slots.iter().partition(|(name, _)| name.starts_with(hint));
+            for (_, slot) in first.into_iter().chain(rest) {
+                if let Some(master) = slot.open(given)? {
+                    return Ok(master);
+                }
+            }
+            Err(StoreError::WrongKey { what: given.describe() })
+        }
+    }
+}
+
+/// The slots of both copies; one that is damaged in one place is read in the other.
+fn read_slots(storage: &dyn Storage, id: RepositoryId, notices: &mut Vec<Notice>) -> Result<BTreeMap<String, Slot>> {
+    let mut slots = BTreeMap::new();
+    for area in [Area::Keys, Area::KeysCopy] {
+        for listed in storage.list(area)?.into_iter().take(KEY_SLOTS_MOST) {
+            if slots.contains_key(&listed.name) {
+                continue;
+            }
+            match read_slot(storage, area, &listed.name) {
+                Ok(slot) if slot.repository() == id => drop(slots.insert(listed.name, slot)),
+                Ok(_) => notices.push(Notice::KeySlot { detail: format!("{} is of another repository", listed.name) }),
+                Err(e) => notices.push(Notice::KeySlot { detail: format!("{}: {e}", listed.name) }),
+            }
+        }
+    }
+    Ok(slots)
+}
+
+fn is_writable(folder: &std::path::Path) -> bool {
+    // Somebody may have removed the whole folder.
+    drop(std::fs::create_dir(folder));
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn read_slot(storage: &dyn Storage, area: Area, name: &str) -> Result<Slot> {
+    let bytes = storage.read(area, name, CONFIG_MOST_BYTES)?;
+    if blake3::hash(&bytes).to_hex().as_str() != name {
+        return Err(StoreError::damaged(format!("key {name}"), "its bytes do not fit its name"));
+    }
+    Slot::decode(&bytes)
+}
+
+fn open_config(
+    storage: &dyn Storage,
+    bytes: &[u8],
+    unlock: (&Unlock, &str),
+    notices: &mut Vec<Notice>,
+) -> Result<(Config, MasterKey)> {
+    let unverified = Config::decode(bytes)?;
+    let (encryption, repository) = unverified.claims();
+    let master = find_master(storage, encryption, repository, unlock, notices)?;
+    Ok((unverified.verify(&Keys::new(&master, encryption))?, master))
+}
+
+/// Why neither copy can be used: the first reason that is not damage, for it is the one that the user can mend.
+fn no_config(storage: &dyn Storage, failures: Vec<StoreError>) -> StoreError {
+    if failures.iter().all(|e| matches!(e, StoreError::Missing { .. })) {
+        return StoreError::NoRepository { place: storage.place() };
+    }
+    let details: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    let is_damage = |e: &StoreError| matches!(e, StoreError::Damaged { .. } | StoreError::Missing { .. });
+    let telling = failures.into_iter().find(|e| !is_damage(e));
+    telling.unwrap_or(StoreError::ConfigLost { detail: details.join("; ") })
+}
+
+/// The index and the packs.
+impl Repository {
+    /// The index, opened and brought up to date with the packs that are there.
+    pub(crate) fn index(&self) -> Result<Arc<Index>> {
+        if let Some(index) = &*self.index.read() {
+            return Ok(Arc::clone(index));
+        }
+        let mut slot = self.index.write();
+        if let Some(index) = &*slot {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(self.open_index()?);
+        *slot = Some(Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// Opens the index where it belongs; where that cannot be written, on a full or read-only disk, in the cache: what
+    /// can be read is read all the same.
+    fn open_index(&self) -> Result<Index> {
+        crate::index::assert_library()?;
+        let inside = match self.storage.index_home() {
+            IndexHome::Inside(folder) if is_writable(&folder) => Some(folder),
+            _ => None,
+        };
+        match inside.map(|folder| self.open_index_in(&folder)) {
+            Some(Err(e)) if e.is_out_of_space() => self.open_index_in(&self.cache_folder()),
+            None => self.open_index_in(&self.cache_folder()),
+            Some(opened) => opened,
+        }
+    }
+
+    fn cache_folder(&self) -> PathBuf {
+        self.index_cache.join(self.config.repository.to_string())
+    }
+
+    fn open_index_in(&self, folder: &std::path::Path) -> Result<Index> {
+        std::fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        let (path, packs) = (folder.join("index.db"), self.list_packs()?);
+        let is_new = !path.exists();
+        match Index::open(&path, self.config.repository) {
+            Ok(index) => match self.catch_up(&index, &packs) {
+                Err(e @ StoreError::Index { .. }) if e.is_out_of_space() => Err(e),
+                Err(StoreError::Index { source, .. }) => self.rebuild_index(&path, source.to_string()),
+                done => done.map(|()| index),
+            },
+            Err(_) if is_new => {
+                let index = self.make_index(&path)?;
+                if !packs.is_empty() {
+                    self.notices.lock().push(Notice::Index(IndexNotice::Built { packs: packs.len() }));
+                }
+                Ok(index)
+            }
+            Err(reason) => self.rebuild_index(&path, reason),
+        }
+    }
+
+    /// Learns packs of others and of interrupted runs; drops those that are gone.
+    fn catch_up(&self, index: &Index, packs: &[(PackName, u64)]) -> Result<()> {
+        let (unknown, gone) = index.compare(packs);
+        if !gone.is_empty() {
+            index.remove(&gone)?;
+            self.notices.lock().push(Notice::Index(IndexNotice::Dropped { packs: gone.len() }));
+        }
+        if !unknown.is_empty() {
+            index.learn(&unknown, |name| self.learn_pack(name))?;
+            self.notices.lock().push(Notice::Index(IndexNotice::Learned { packs: unknown.len() }));
+        }
+        Ok(())
+    }
+
+    fn make_index(&self, path: &std::path::Path) -> Result<Index> {
+        let names: Vec<_> = self.list_packs()?.into_iter().map(|(name, _)| name).collect();
+        Index::rebuild(path, self.config.repository, &names, |name| self.learn_pack(name))
+    }
+
+    fn rebuild_index(&self, path: &std::path::Path, reason: String) -> Result<Index> {
+        let index = self.make_index(path)?;
+        let packs = index.pack_names().len();
+        self.notices.lock().push(Notice::Index(IndexNotice::Rebuilt { reason, packs }));
+        Ok(index)
+    }
+
+    /// Makes the index anew because it lacks what it should have; once in the life of a `Repository`.
+    ///
+    /// Returns whether it was done now.
+    pub(crate) fn distrust_index(&self, reason: &str) -> Result<bool> {
+        let mut slot = self.index.write();
+        if self.rebuilt.swap(true, Ordering::AcqRel) {
+            return Ok(false);
+        }
+        let Some(distrusted) = slot.take() else { return Ok(false) };
+        let rebuilt = self.rebuild_index(distrusted.path(), reason.to_owned());
+        *self.distrusted.write() = Some(distrusted);
+        *slot = Some(Arc::new(rebuilt?.succeed(1)));
+        Ok(true)
+    }
+
+    /// The index that gave a place of this generation.
+    pub(crate) fn index_of(&self, generation: u8) -> Result<Arc<Index>> {
+        let old = self.distrusted.read().clone().filter(|index| index.generation() == generation);
+        old.map_or_else(|| self.index(), Ok)
+    }
+
+    /// All packs with their lengths.
+    ///
+    /// # Errors
+    ///
+    /// If the listing may be incomplete.
+    pub fn list_packs(&self) -> Result<Vec<(PackName, u64)>> {
+        let listed = self.storage.list(Area::Packs)?;
+        Ok(listed.into_iter().filter_map(|pack| Some((PackName::from_hex(&pack.name)?, pack.bytes))).collect())
+    }
+
+    fn learn_pack(&self, name: PackName) -> Option<LearnedPack> {
+        let reader = self.pack_unshared(name);
+        let (kind, bytes, trailer) = match &reader {
+            Ok(pack) => (pack.kind(), pack.bytes(), pack.trailer(&self.keys)),
+            Err(_) => return self.trailer_lost(name, &reader.err()?),
+        };
+        let trailer = match trailer {
+            Ok(trailer) => trailer,
+            Err(e) => {
+                self.trailer_lost(name, &e);
+                reader.ok()?.walk_frames(&self.keys.namer)
+            }
+        };
+        Some(LearnedPack { name, kind, bytes, trailer })
+    }
+
+    fn trailer_lost(&self, pack: PackName, error: &StoreError) -> Option<LearnedPack> {
+        let detail = error.to_string();
+        self.notices.lock().push(Notice::Index(IndexNotice::TrailerLost { pack, detail }));
+        None
+    }
+
+    /// What a pack's trailer says is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], or damage.
+    pub fn pack_contents(&self, name: PackName) -> Result<PackContents> {
+        let pack = self.pack_unshared(name)?;
+        Ok(PackContents::new(&pack, &pack.trailer(&self.keys)?))
+    }
+
+    pub(crate) fn pack_unshared(&self, name: PackName) -> Result<PackReader> {
+        PackReader::open(&*self.storage, name, self.config.repository, &self.keys)
+    }
+
+    /// A pack that stays open for others.
+    pub(crate) fn pack(&self, name: PackName) -> Result<Arc<PackReader>> {
+        if let Some(reader) = self.open_packs.lock().readers.get(&name) {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = Arc::new(self.pack_unshared(name)?);
+        let mut open = self.open_packs.lock();
+        if open.readers.insert(name, Arc::clone(&reader)).is_none() {
+            open.order.push_back(name);
+        }
+        if open.order.len() > OPEN_PACKS_MOST {
+            let oldest = open.order.pop_front();
+            oldest.and_then(|name| open.readers.remove(&name));
+        }
+        Ok(reader)
+    }
+
+    pub(crate) fn pack_numbered(&self, index: &Index, number: PackNumber) -> Result<Arc<PackReader>> {
+        let name = index.pack_name(number).ok_or_else(|| StoreError::damaged("the index", "it has no such pack"))?;
+        self.pack(name)
+    }
+
+    /// Holds the lock that commits share and deletions have alone.
+    pub(crate) fn lock(&self, mode: LockMode) -> Result<Box<dyn crate::storage::Held>> {
+        self.storage.lock(mode)
+    }
+}

@@ -1,0 +1,470 @@
+//! A repository in a folder of a local file system.
+//!
+//! Layout: `config`, `keys/`, `copy/config`, `copy/keys/`, `packs/00` … `packs/ff`, `snapshots/`, `records/`,
+//! `sessions/`, `tmp/`, `lock`, `index/`. New objects are anonymous (`O_TMPFILE`) until they are linked, so that a crash
+//! leaves nothing; where the file system cannot do that they are locked files in `tmp/`.
+//!
+//! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+use super::{Area, Held, IndexHome, Listed, LockMode, ObjectReader, Registered, Staged, Storage};
+use crate::error::{Result, StoreError};
+
+const OWNER_ONLY_FOLDER: u32 = 0o700;
+const OWNER_ONLY_FILE: u32 = 0o600;
+
+/// A folder as storage.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The repository in this folder, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn area(&self, area: Area) -> PathBuf {
+        self.root.join(match area {
+            Area::Config => "",
+            Area::ConfigCopy => "copy",
+            Area::Keys => "keys",
+            Area::KeysCopy => "copy/keys",
+            Area::Packs => "packs",
+            Area::Snapshots => "snapshots",
+            Area::Records => "records",
+        })
+    }
+
+    /// The folder that holds an object's name, and the object's path.
+    fn path(&self, area: Area, name: &str) -> Result<(PathBuf, PathBuf)> {
+        let valid = match area {
+            Area::Config | Area::ConfigCopy => name == "config",
+            _ => is_object_name(name),
+        };
+        if !valid {
+            return Err(StoreError::damaged(format!("{area} {}", name.escape_debug()), "it is not a possible name"));
+        }
+        let mut folder = self.area(area);
+        if area == Area::Packs {
+            folder.push(name.get(..2).unwrap_or_default());
+        }
+        let path = folder.join(name);
+        Ok((folder, path))
+    }
+
+    fn all_folders(&self) -> Vec<PathBuf> {
+        let fixed = ["", "copy", "keys", "copy/keys", "packs", "snapshots", "records", "sessions", "tmp", "index"];
+        let mut folders: Vec<_> = fixed.iter().map(|name| self.root.join(name)).collect();
+        folders.extend((0..=255u8).map(|byte| self.root.join(format!("packs/{byte:02x}"))));
+        folders
+    }
+
+    fn refuse_if_used(&self) -> Result<()> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(StoreError::io("list", &self.root)(e)),
+        };
+        for entry in entries {
+            let name = entry.map_err(StoreError::io("list", &self.root))?.file_name();
+            // A file system of its own has this one from the start.
+            if name != "lost+found" {
+                let found = name.to_string_lossy().escape_debug().to_string();
+                return Err(StoreError::NotEmpty { place: self.place(), found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what writers without `O_TMPFILE` left when they died: files in `tmp/` that nobody holds.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
+        for path in entries.filter_map(|entry| entry.ok().map(|e| e.path())) {
+            if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+                // Leftovers cost space only; the next one who opens the repository tries again.
+                drop(fs::remove_file(&path));
+            }
+        }
+    }
+}
+
+fn is_object_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = File::open(path).map_err(StoreError::io("open", path))?;
+    folder.sync_all().map_err(StoreError::io("make durable", path))
+}
+
+impl Storage for Folder {
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn create(&self) -> Result<()> {
+        self.refuse_if_used()?;
+        let mut builder = DirBuilder::new();
+        builder.mode(OWNER_ONLY_FOLDER);
+        if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
+        }
+        for folder in self.all_folders() {
+            match builder.create(&folder) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(StoreError::io("create", &folder))?,
+            }
+        }
+        let lock = self.root.join("lock");
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(OWNER_ONLY_FILE);
+        drop(options.open(&lock).map_err(StoreError::io("create", &lock))?);
+        for folder in self.all_folders().iter().rev() {
+            sync_folder(folder)?;
+        }
+        self.root.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+    }
+
+    fn list(&self, area: Area) -> Result<Vec<Listed>> {
+        let root = self.area(area);
+        if matches!(area, Area::Config | Area::ConfigCopy) {
+            let length = self.length(area, "config")?;
+            return Ok(length.map(|bytes| Listed { name: "config".into(), bytes }).into_iter().collect());
+        }
+        let mut listed = Vec::new();
+        let folders = match area {
+            Area::Packs => (0..=255u8).map(|byte| root.join(format!("{byte:02x}"))).collect(),
+            _ => vec![root],
+        };
+        for folder in folders {
+            list_folder(&folder, &mut listed)?;
+        }
+        Ok(listed)
+    }
+
+    fn length(&self, area: Area, name: &str) -> Result<Option<u64>> {
+        let (_, path) = self.path(area, name)?;
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Err(StoreError::damaged(path.display().to_string(), "it is not a regular file")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("look at", path)(e)),
+        }
+    }
+
+    fn read(&self, area: Area, name: &str, limit_bytes: usize) -> Result<Vec<u8>> {
+        let (_, path) = self.path(area, name)?;
+        let file = open_object(area, name, &path)?;
+        let mut bytes = Vec::new();
+        file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        if bytes.len() > limit_bytes {
+            return Err(StoreError::damaged(
+                format!("{area} {name}"),
+                format!("it is longer than {limit_bytes} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    fn open(&self, area: Area, name: &str) -> Result<Box<dyn ObjectReader>> {
+        let (_, path) = self.path(area, name)?;
+        let file = open_object(area, name, &path)?;
+        let bytes = file.metadata().map_err(StoreError::io("look at", &path))?.len();
+        Ok(Box::new(OpenObject { file, path, bytes }))
+    }
+
+    fn stage(&self) -> Result<Box<dyn Staged>> {
+        let root = self.root.clone();
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::open(root.join("tmp"), flags, Mode::from_raw_mode(OWNER_ONLY_FILE)) {
+            Ok(fd) => Ok(Box::new(StagedFile { folder: self.clone(), file: fd.into(), temporary: None })),
+            Err(e) if matches!(e.raw_os_error(), libc_codes::EOPNOTSUPP | libc_codes::EISDIR | libc_codes::EINVAL) => {
+                self.stage_named()
+            }
+            Err(e) => Err(StoreError::io("create a file in", root.join("tmp"))(e.into())),
+        }
+    }
+
+    fn sync(&self, area: Area, names: &[&str]) -> Result<()> {
+        let mut folders = names.iter().map(|name| Ok(self.path(area, name)?.0)).collect::<Result<Vec<_>>>()?;
+        folders.sort_unstable();
+        folders.dedup();
+        folders.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    fn remove(&self, area: Area, name: &str) -> Result<()> {
+        let (_, path) = self.path(area, name)?;
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { area, name: name.into() }),
+            removed => removed.map_err(StoreError::io("remove", path)),
+        }
+    }
+
+    fn lock(&self, mode: LockMode) -> Result<Box<dyn Held>> {
+        let path = self.root.join("lock");
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let locked = match mode {
+            LockMode::Shared => file.lock_shared(),
+            LockMode::Exclusive => file.lock(),
+        };
+        locked.map_err(StoreError::io("lock", path))?;
+        Ok(Box::new(LockFile { _file: file }))
+    }
+
+    fn register(&self, name: &str, bytes: &[u8]) -> Result<Box<dyn Registered>> {
+        self.sweep();
+        let path = self.root.join("sessions").join(name);
+        let mut options = OpenOptions::new();
+        options.append(true).create_new(true).mode(OWNER_ONLY_FILE);
+        let file = options.open(&path).map_err(StoreError::io("create", &path))?;
+        let mut session = SessionFile { file, path };
+        match session.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", &session.path)(e)),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::io("lock", &session.path)(io::ErrorKind::WouldBlock.into()));
+            }
+        }
+        session.append(bytes)?;
+        Ok(Box::new(session))
+    }
+
+    fn index_home(&self) -> IndexHome {
+        match rustix::fs::statfs(&self.root) {
+            Ok(stat) if !is_untrusted(stat.f_type as u64) => IndexHome::Inside(self.root.join("index")),
+            _ => IndexHome::Cache,
+        }
+    }
+
+    fn local_folders(&self) -> Vec<PathBuf> {
+        vec![fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone())]
+    }
+}
+
+/// Numbers from `errno.h` that say "not on this file system".
+mod libc_codes {
+    use rustix::io::Errno;
+    pub(super) const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
+    pub(super) const EISDIR: i32 = Errno::ISDIR.raw_os_error();
+    pub(super) const EINVAL: i32 = Errno::INVAL.raw_os_error();
+}
+
+/// File systems on which POSIX locks and shared memory between hosts cannot be relied on, by their magic numbers in
+/// `linux/magic.h` and `cifs`: NFS, SMB, SMB2, CIFS, FUSE, 9p, Ceph, AFS.
+fn is_untrusted(file_system: u64) -> bool {
+    const MAGICS: [u64; 8] =
+        [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+    MAGICS.contains(&(file_system & 0xffff_ffff))
+}
+
+fn list_folder(folder: &Path, listed: &mut Vec<Listed>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
+        let entry = entry.map_err(StoreError::io("list", folder))?;
+        let Some(name) = entry.file_name().to_str().filter(|name| is_object_name(name)).map(String::from) else {
+            continue;
+        };
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => listed.push(Listed { name, bytes: metadata.len() }),
+            // Removed since it was listed: as if it had been before.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) => {}
+            Err(e) => return Err(StoreError::io("look at", entry.path())(e)),
+        }
+    }
+    Ok(())
+}
+
+fn open_object(area: Area, name: &str, path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { area, name: name.into() }),
+        opened => opened.map_err(StoreError::io("open", path)),
+    }
+}
+
+struct OpenObject {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl ObjectReader for OpenObject {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(StoreError::io("read", &self.path))
+    }
+}
+
+struct StagedFile {
+    folder: Folder,
+    file: File,
+    /// Its name in `tmp/` where it could not be anonymous.
+    temporary: Option<PathBuf>,
+}
+
+impl Folder {
+    fn stage_named(&self) -> Result<Box<dyn Staged>> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(StoreError::Entropy)?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = self.root.join("tmp").join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(OWNER_ONLY_FILE);
+        let file = options.open(&path).map_err(StoreError::io("create", &path))?;
+        let locked = file.lock().map_err(StoreError::io("lock", &path));
+        let staged = StagedFile { folder: self.clone(), file, temporary: Some(path) };
+        locked.map(|()| Box::new(staged) as Box<dyn Staged>)
+    }
+}
+
+impl StagedFile {
+    fn shown(&self) -> PathBuf {
+        self.temporary.clone().unwrap_or_else(|| self.folder.root.join("tmp"))
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.temporary {
+            // What stays is swept by the next session.
+            drop(fs::remove_file(path));
+        }
+    }
+}
+
+impl Staged for StagedFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(StoreError::io("write to", self.shown()))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.file.sync_all().map_err(StoreError::io("make durable", self.shown()))
+    }
+
+    fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()> {
+        use std::os::fd::AsRawFd;
+        let (_, path) = self.folder.path(area, name)?;
+        let (from, flags) = match &self.temporary {
+            Some(path) => (path.clone(), AtFlags::empty()),
+            None => (format!("/proc/self/fd/{}", self.file.as_raw_fd()).into(), AtFlags::SYMLINK_FOLLOW),
+        };
+        match rustix::fs::linkat(CWD, &from, CWD, &path, flags) {
+            Err(rustix::io::Errno::EXIST) => Err(StoreError::Exists { area, name: name.into() }),
+            linked => linked.map_err(|e| StoreError::io("publish", path)(e.into())),
+        }
+    }
+}
+
+struct LockFile {
+    /// The kernel releases the lock with it.
+    _file: File,
+}
+
+impl Held for LockFile {}
+
+struct SessionFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Registered for SessionFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(StoreError::io("write to", &self.path))
+    }
+}
+
+impl Drop for SessionFile {
+    fn drop(&mut self) {
+        // What stays is not locked any more, which is what others look at.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::put;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::new(home.path().join("rings"));
+        folder.create().unwrap();
+        (home, folder)
+    }
+
+    fn name(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    #[test]
+    fn objects_are_published_once() {
+        let (_home, folder) = folder();
+        assert!(matches!(folder.create(), Err(StoreError::NotEmpty { .. })));
+        put(&folder, Area::Packs, &name('a'), b"pack").unwrap();
+        let again = put(&folder, Area::Packs, &name('a'), b"other");
+        assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
+        assert_eq!(folder.read(Area::Packs, &name('a'), 4).unwrap(), b"pack");
+        assert!(matches!(folder.read(Area::Packs, &name('a'), 3), Err(StoreError::Damaged { .. })));
+        assert_eq!(folder.list(Area::Packs).unwrap(), [Listed { name: name('a'), bytes: 4 }]);
+        folder.remove(Area::Packs, &name('a')).unwrap();
+        assert!(matches!(folder.open(Area::Packs, &name('a')), Err(StoreError::Missing { .. })));
+        assert_eq!(folder.length(Area::Packs, &name('a')).unwrap(), None);
+    }
+
+    #[test]
+    fn a_dropped_object_leaves_nothing() {
+        let (_home, folder) = folder();
+        for mut staged in [folder.stage().unwrap(), folder.stage_named().unwrap()] {
+            staged.append(b"half").unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.root.join("tmp")).unwrap().count(), 0);
+        let mut staged = folder.stage_named().unwrap();
+        staged.append(b"whole").unwrap();
+        staged.publish(Area::Records, &name('b')).unwrap();
+        assert_eq!(fs::read_dir(folder.root.join("tmp")).unwrap().count(), 0);
+        assert_eq!(folder.read(Area::Records, &name('b'), 10).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_are_swept_and_those_of_the_living_are_not() {
+        let (_home, folder) = folder();
+        let living = folder.stage_named().unwrap();
+        fs::write(folder.root.join("tmp/dead"), b"x").unwrap();
+        let session = folder.register(&name('c'), b"me").unwrap();
+        assert_eq!(fs::read_dir(folder.root.join("tmp")).unwrap().count(), 1);
+        drop((living, session));
+        assert_eq!(fs::read_dir(folder.root.join("sessions")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn names_cannot_leave_their_area() {
+        let (_home, folder) = folder();
+        for bad in ["", "..", "../lock", "config", &"A".repeat(64), &"a/".repeat(32)] {
+            assert!(folder.read(Area::Packs, bad, 10).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn exclusive_waits_for_shared() {
+        let (_home, folder) = folder();
+        let shared = (folder.lock(LockMode::Shared).unwrap(), folder.lock(LockMode::Shared).unwrap());
+        let other = folder.clone();
+        let waiter = std::thread::spawn(move || drop(other.lock(LockMode::Exclusive).unwrap()));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waiter.is_finished());
+        drop(shared);
+        waiter.join().unwrap();
+    }
+}

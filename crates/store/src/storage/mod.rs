@@ -1,0 +1,222 @@
+//! The storage seam: named immutable objects in a few areas, made durable and published in steps that the protocol
+//! orders.
+//!
+//! A back end promises: [`Storage::list`] is complete or fails; a published object is whole or absent, never replaced;
+//! after [`Staged::sync`] its bytes, and after [`Storage::sync`] its name, survive a power cut; locks die with their
+//! process. It knows nothing of packs, keys or snapshots.
+
+mod folder;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use folder::Folder;
+
+use crate::error::Result;
+
+/// Where an object lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// The configuration; one object, `config`.
+    Config,
+    /// Its second copy.
+    ConfigCopy,
+    /// Key slots.
+    Keys,
+    /// Their second copies.
+    KeysCopy,
+    /// Packs.
+    Packs,
+    /// Snapshot records.
+    Snapshots,
+    /// All other records.
+    Records,
+}
+
+impl Area {
+    /// Every area.
+    pub const ALL: [Self; 7] =
+        [Self::Config, Self::ConfigCopy, Self::Keys, Self::KeysCopy, Self::Packs, Self::Snapshots, Self::Records];
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config | Self::ConfigCopy => "config",
+            Self::Keys | Self::KeysCopy => "key",
+            Self::Packs => "pack",
+            Self::Snapshots => "snapshot",
+            Self::Records => "record",
+        })
+    }
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name within its area.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// How the repository's lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Beside others: commits.
+    Shared,
+    /// Alone: deletions.
+    Exclusive,
+}
+
+/// Where a repository's index can live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexHome {
+    /// In this folder inside the repository.
+    Inside(PathBuf),
+    /// Not inside: SQLite's locks cannot be trusted there. It belongs into the user's cache.
+    Cache,
+}
+
+/// What a repository is stored on.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+
+    /// Makes the areas. The place may exist if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::NotEmpty`] if anything is there.
+    fn create(&self) -> Result<()>;
+
+    /// All objects of an area, in no order.
+    ///
+    /// # Errors
+    ///
+    /// If the listing may be incomplete. An empty list means that there is nothing.
+    fn list(&self, area: Area) -> Result<Vec<Listed>>;
+
+    /// The length of an object; `None` if there is none of that name. Asks the storage, no cache.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be known.
+    fn length(&self, area: Area, name: &str) -> Result<Option<u64>>;
+
+    /// A whole small object.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`], or damage if it is longer than `limit_bytes`.
+    fn read(&self, area: Area, name: &str, limit_bytes: usize) -> Result<Vec<u8>>;
+
+    /// Opens an object for reading at any offset.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] if there is none.
+    fn open(&self, area: Area, name: &str) -> Result<Box<dyn ObjectReader>>;
+
+    /// Starts a new object that has no name yet; dropped without being published it leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the storage cannot take one.
+    fn stage(&self) -> Result<Box<dyn Staged>>;
+
+    /// Makes the names of published objects durable. Names that are gone do not matter.
+    ///
+    /// # Errors
+    ///
+    /// If they may not be durable.
+    fn sync(&self, area: Area, names: &[&str]) -> Result<()>;
+
+    /// Removes an object; not durable before [`Storage::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] if there is none.
+    fn remove(&self, area: Area, name: &str) -> Result<()>;
+
+    /// Takes the repository's lock, waiting for it. It is released when the guard is dropped or the process dies.
+    ///
+    /// # Errors
+    ///
+    /// If the storage has no working locks.
+    fn lock(&self, mode: LockMode) -> Result<Box<dyn Held>>;
+
+    /// Registers a live session: others see `bytes` until the guard is dropped or the process dies.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written or held.
+    fn register(&self, name: &str, bytes: &[u8]) -> Result<Box<dyn Registered>>;
+
+    /// Where the index can live.
+    fn index_home(&self) -> IndexHome;
+
+    /// Folders on the local file system that belong to the repository: a walk never enters them.
+    fn local_folders(&self) -> Vec<PathBuf>;
+}
+
+/// An object open for reading.
+pub trait ObjectReader: Send + Sync {
+    /// Its length when it was opened.
+    fn bytes(&self) -> u64;
+
+    /// Fills the buffer from this offset.
+    ///
+    /// # Errors
+    ///
+    /// If there is less.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+}
+
+/// An object under way.
+pub trait Staged: Send {
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    ///
+    /// After an error the object must be dropped: what is in it is not known.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes what was appended durable. A failure is final: the kernel may have dropped the pages.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Staged::append`].
+    fn sync(&mut self) -> Result<()>;
+
+    /// Gives it its name, replacing nothing. Durable after [`Storage::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Exists`] if the name is taken.
+    fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()>;
+}
+
+/// A lock that is held until it is dropped.
+#[must_use = "the lock is released when this is dropped"]
+pub trait Held: Send {}
+
+/// A registration that others see until it is dropped.
+#[must_use = "the registration ends when this is dropped"]
+pub trait Registered: Send {
+    /// Adds to what others see. Not made durable: it says what is live, and a power cut ends that.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Publishes a small object durably: staged, synced, named, and the name synced.
+pub(crate) fn put(storage: &dyn Storage, area: Area, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut staged = storage.stage()?;
+    staged.append(bytes)?;
+    staged.sync()?;
+    staged.publish(area, name)?;
+    storage.sync(area, &[name])
+}
