@@ -1,0 +1,210 @@
+//! The assembler: takes what the walk found in order, waits for what is still being read, and builds the trees.
+//!
+//! One thread, one open tree for each folder on the way down. Invariant: a folder's tree is stored after everything in
+//! it; an entry that failed is in no tree, and reported.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use treering_chunk::Namer;
+use treering_store::Sink;
+
+use super::queue::{Done, EnteredFolder, Item, Items};
+use crate::capture::Conclusion;
+use crate::error::{Result, SnapshotError};
+use crate::node::{Node, NodeKind};
+use crate::progress::{Event, Outcome, Progress};
+use crate::record::{AppEntry, Statistics};
+use crate::stream::Stream;
+use crate::tree::TreeBuilder;
+
+/// Where a capture's own state is kept in an [`AppEntry`].
+pub(super) const STATE_TAG: u16 = 1;
+
+/// What the trees say in the end.
+pub(super) struct Assembled {
+    pub(super) root: Node,
+    pub(super) statistics: Statistics,
+    pub(super) applications: Vec<AppEntry>,
+    pub(super) users: BTreeSet<u32>,
+    pub(super) groups: BTreeSet<u32>,
+}
+
+struct OpenTree {
+    folder: EnteredFolder,
+    tree: TreeBuilder,
+}
+
+/// Builds the trees.
+pub(super) struct Assembler<'a> {
+    sink: Sink,
+    namer: &'a Namer,
+    progress: &'a dyn Progress,
+    open: Vec<OpenTree>,
+    root: Option<Node>,
+    statistics: Statistics,
+    /// Content of files with several names, by their number.
+    links: HashMap<u64, Stream>,
+    captured_bytes: HashMap<usize, u64>,
+    applications: Vec<AppEntry>,
+    users: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(sink: Sink, namer: &'a Namer, progress: &'a dyn Progress) -> Self {
+        Self {
+            sink,
+            namer,
+            progress,
+            open: Vec::new(),
+            root: None,
+            statistics: Statistics::default(),
+            links: HashMap::new(),
+            captured_bytes: HashMap::new(),
+            applications: Vec::new(),
+            users: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// Takes all items.
+    pub(super) fn run(mut self, items: &Items) -> Result<Assembled> {
+        for item in items.iter().flatten() {
+            self.item(item)?;
+        }
+        self.sink.flush()?;
+        let root = self.root.take().ok_or(SnapshotError::WorkerLost)?;
+        let Self { statistics, applications, users, groups, .. } = self;
+        Ok(Assembled { root, statistics, applications, users, groups })
+    }
+
+    fn item(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Enter(folder) => {
+                let tree = TreeBuilder::after(folder.before.as_ref().and_then(Node::tree));
+                self.open.push(OpenTree { folder: *folder, tree });
+                Ok(())
+            }
+            Item::Leave => self.leave(),
+            Item::Ready { node, path, outcome } => self.entry(*node, &path, outcome),
+            Item::Pending { batch, at, outcome, links } => {
+                let done = batch.take(at)?;
+                self.file(done, outcome, links)
+            }
+            Item::HardLink { node, path, links, outcome } => self.hard_link(*node, &path, links, outcome),
+            Item::Captured { batch, at, capture } => {
+                let done = batch.take(at)?;
+                let bytes = done.1.as_ref().map_or(0, |read| read.node.size());
+                *self.captured_bytes.entry(capture).or_default() += bytes;
+                self.file(done, Outcome::Changed, 0)
+            }
+            Item::Conclude { capture, number, kind, path } => {
+                self.conclude(capture.conclude(), number, kind, &path);
+                Ok(())
+            }
+        }
+    }
+
+    fn file(&mut self, (path, read): Done, outcome: Outcome, links: u64) -> Result<()> {
+        match read {
+            Ok(mut read) => {
+                if read.unstable {
+                    let source = std::io::Error::other("it changed while it was read; what was read is stored");
+                    self.failed(&path, &SnapshotError::Io { action: "read consistently", path: path.clone(), source });
+                }
+                if let NodeKind::File { content, links: number } = &mut read.node.kind {
+                    *number = links;
+                    if links != 0 {
+                        self.links.insert(links, content.clone());
+                    }
+                }
+                self.entry(read.node, &path, outcome)
+            }
+            Err(e) => {
+                self.failed(&path, &e);
+                Ok(())
+            }
+        }
+    }
+
+    fn hard_link(&mut self, mut node: Node, path: &Path, number: u64, outcome: Outcome) -> Result<()> {
+        let Some(known) = self.links.get(&number) else {
+            let source = std::io::Error::other("its other name could not be read");
+            self.failed(path, &SnapshotError::Io { action: "read", path: path.to_owned(), source });
+            return Ok(());
+        };
+        node.kind = NodeKind::File { content: known.clone(), links: number };
+        self.entry(node, path, outcome)
+    }
+
+    fn failed(&mut self, path: &Path, error: &SnapshotError) {
+        self.statistics.errors += 1;
+        self.progress.event(Event::Failed { path, during: "archival", error });
+    }
+
+    fn entry(&mut self, node: Node, path: &Path, outcome: Outcome) -> Result<()> {
+        let (is_file, bytes) = (matches!(node.kind, NodeKind::File { .. }), node.size());
+        if let NodeKind::File { content, links } = &node.kind {
+            // A file that was taken over may have another name that is met later.
+            if *links != 0 && outcome == Outcome::Unmodified {
+                self.links.entry(*links).or_insert_with(|| content.clone());
+            }
+        }
+        self.statistics.total_files += 1;
+        self.statistics.total_bytes += bytes;
+        if is_file {
+            *match outcome {
+                Outcome::New => &mut self.statistics.files_new,
+                Outcome::Changed | Outcome::Deleted => &mut self.statistics.files_changed,
+                Outcome::Unmodified => &mut self.statistics.files_unmodified,
+            } += 1;
+        }
+        self.progress.event(Event::Done { path, is_folder: false, outcome, bytes });
+        self.push(&node)
+    }
+
+    fn push(&mut self, node: &Node) -> Result<()> {
+        self.users.insert(node.uid);
+        self.groups.insert(node.gid);
+        let open = self.open.last_mut().ok_or(SnapshotError::WorkerLost)?;
+        open.tree.push(&mut self.sink, self.namer, node)
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        let OpenTree { folder, tree } = self.open.pop().ok_or(SnapshotError::WorkerLost)?;
+        let EnteredFolder { mut node, path, before } = folder;
+        node.kind = NodeKind::Folder { tree: tree.finish(&mut self.sink)? };
+        if self.open.is_empty() {
+            self.root = Some(node);
+            return Ok(());
+        }
+        let outcome = match before {
+            None => Outcome::New,
+            Some(before) if before == node => Outcome::Unmodified,
+            Some(_) => Outcome::Changed,
+        };
+        *match outcome {
+            Outcome::New => &mut self.statistics.dirs_new,
+            Outcome::Changed | Outcome::Deleted => &mut self.statistics.dirs_changed,
+            Outcome::Unmodified => &mut self.statistics.dirs_unmodified,
+        } += 1;
+        self.progress.event(Event::Done { path: &path, is_folder: true, outcome, bytes: 0 });
+        self.push(&node)
+    }
+
+    fn conclude(&mut self, conclusion: Conclusion, number: usize, kind: &str, path: &Path) {
+        use std::os::unix::ffi::OsStrExt;
+        let Conclusion { verdict, version, consistency_point, detail, state } = conclusion;
+        self.applications.push(AppEntry {
+            kind: kind.to_owned(),
+            path: path.as_os_str().as_bytes().to_vec(),
+            verdict: verdict.as_str().to_owned(),
+            version,
+            consistency_point,
+            detail,
+            bytes: self.captured_bytes.remove(&number).unwrap_or(0),
+            extensions: if state.is_empty() { Vec::new() } else { vec![(STATE_TAG, state)] },
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! What applications have claimed along the walk, and what their captures yield.
+//!
+//! Invariant: a claimed path is looked up here before anything else is done with it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use treering_chunk::CutPolicy;
+
+use super::BackupOptions;
+use super::assemble::STATE_TAG;
+use crate::capture::{Capture, CaptureError, Content, Entry, Folder, TakenFile};
+use crate::error::SnapshotError;
+use crate::walk::OpenFolder;
+
+/// A file that a capture yields.
+pub(super) struct Taken {
+    pub(super) capture: usize,
+    /// Whose status it gets; `None`: it is virtual.
+    pub(super) attributes: Option<PathBuf>,
+    /// Whose extended attributes it gets.
+    pub(super) attributes_path: Option<PathBuf>,
+    pub(super) content: Content,
+    pub(super) cut: Option<CutPolicy>,
+}
+
+/// Captures that were started in a folder.
+#[derive(Default)]
+pub(super) struct Started {
+    pub(super) captures: Vec<(Box<dyn Capture>, usize, &'static str, PathBuf)>,
+    pub(super) failures: Vec<(PathBuf, SnapshotError)>,
+}
+
+/// All claims of a walk.
+#[derive(Default)]
+pub(super) struct Claims {
+    claimed: HashSet<PathBuf>,
+    taken: HashMap<PathBuf, Taken>,
+    /// Names by the folder that they are in.
+    names: HashMap<PathBuf, BTreeSet<Vec<u8>>>,
+    captures: usize,
+}
+
+impl Claims {
+    pub(super) fn is_claimed(&self, path: &Path) -> bool {
+        !self.claimed.is_empty() && self.claimed.contains(path)
+    }
+
+    pub(super) fn take(&mut self, path: &Path) -> Option<Taken> {
+        self.taken.remove(path)
+    }
+
+    /// Names that captures yield in a folder; those that are also listed come once.
+    pub(super) fn added_names(&mut self, folder: &Path) -> Vec<Vec<u8>> {
+        self.names.remove(folder).map(|names| names.into_iter().collect()).unwrap_or_default()
+    }
+
+    /// Shows a folder to the applications and starts what they claim.
+    pub(super) fn claim(&mut self, options: &BackupOptions<'_>, folder: &OpenFolder) -> Started {
+        let mut started = Started::default();
+        let asked: Vec<_> =
+            options.applications.iter().filter(|app| folder.names().any(|name| app.may_claim(name))).collect();
+        if asked.is_empty() {
+            return started;
+        }
+        let entries = entries(options, folder);
+        for application in asked {
+            for capture in application.claim(&Folder { path: &folder.path, entries: &entries }) {
+                self.start(options, application.kind(), &folder.path, capture, &mut started);
+            }
+        }
+        started
+    }
+
+    fn start(
+        &mut self,
+        options: &BackupOptions<'_>,
+        kind: &'static str,
+        folder: &Path,
+        mut capture: Box<dyn Capture>,
+        started: &mut Started,
+    ) {
+        let claimed: Vec<PathBuf> = capture.claimed().iter().map(|path| folder.join(path)).collect();
+        if claimed.iter().any(|path| self.claimed.contains(path)) {
+            // Another application was quicker; the first in the list of applications wins.
+            return;
+        }
+        self.claimed.extend(claimed.iter().cloned());
+        let path = folder.join(capture.name());
+        match capture.take(previous_state(options, kind, &path)) {
+            Ok(files) => {
+                self.captures += 1;
+                files.into_iter().for_each(|file| self.add(folder, file));
+                started.captures.push((capture, self.captures, kind, path));
+            }
+            Err(error) => {
+                let there = claimed.iter().filter(|path| path.symlink_metadata().is_ok());
+                let detail = with_causes(&error);
+                let failed = |path: &PathBuf| (path.clone(), SnapshotError::Capture { kind, detail: detail.clone() });
+                started.failures.extend(there.map(failed));
+            }
+        }
+    }
+
+    fn add(&mut self, folder: &Path, file: TakenFile) {
+        let TakenFile { path, attributes_of, content, cut } = file;
+        let path = folder.join(path);
+        let attributes = attributes_of.map(|path| folder.join(path));
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            self.names.entry(parent.to_owned()).or_default().insert(name.as_bytes().to_vec());
+        }
+        self.claimed.insert(path.clone());
+        let capture = self.captures;
+        self.taken.insert(path, Taken { capture, attributes_path: attributes.clone(), attributes, content, cut });
+    }
+}
+
+fn with_causes(error: &CaptureError) -> String {
+    use std::error::Error;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn previous_state<'o>(options: &'o BackupOptions<'_>, kind: &str, path: &Path) -> Option<&'o [u8]> {
+    let (_, parent) = options.parent.as_ref()?;
+    let path = path.as_os_str().as_bytes();
+    let known = parent.applications.iter().find(|app| app.kind == kind && app.path == path)?;
+    known.extensions.iter().find(|(tag, _)| *tag == STATE_TAG).map(|(_, state)| state.as_slice())
+}
+
+fn entries(options: &BackupOptions<'_>, folder: &OpenFolder) -> Vec<Entry> {
+    let look = |name: &OsStr| {
+        let path = folder.path.join(name);
+        let metadata = path.symlink_metadata().ok()?;
+        let excluded = (options.is_excluded)(&path, metadata.is_dir());
+        (!excluded).then(|| Entry { name: name.to_owned(), metadata })
+    };
+    folder.names().filter_map(look).collect()
+}

@@ -1,0 +1,524 @@
+//! The walk of a backup: folders in the order of the trees, each entry compared with the parent, files that must be read
+//! handed to the workers, and what applications claim handed to them.
+//!
+//! One thread; it opens folders, never files. Invariant: every entry that is there is emitted, excluded by a rule, or
+//! reported as failed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+use treering_chunk::Namer;
+use treering_store::{ChunkReader, Sink};
+
+use super::claims::Claims;
+use super::parent::{Parent, ParentFolder};
+use super::queue::{Emitter, EnteredFolder, Item, Task};
+use super::read::{FileTask, node, read_xattrs};
+use super::{BackupOptions, Marker};
+use crate::capture::Capture;
+use crate::error::{Result, SnapshotError};
+use crate::node::{Node, NodeKind, Time};
+use crate::progress::{Event, Outcome};
+use crate::record::Snapshot;
+use crate::stat::{Identity, StatWriter};
+use crate::stream::Stream;
+use crate::tree::DEPTH_MOST;
+use crate::walk::{Listed, OpenFolder, Status};
+
+/// Clocks of file systems tick coarsely: a file whose ctime is this close before the parent's start may have changed
+/// again within the same tick after it was read.
+const TICK_MS: i64 = 50;
+
+/// The paths that were asked for, as a tree of components.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Everything below.
+    is_whole: bool,
+    children: BTreeMap<Vec<u8>, Wanted>,
+}
+
+impl Wanted {
+    fn of(paths: &[PathBuf]) -> Self {
+        let mut root = Self::default();
+        for path in paths {
+            let mut at = &mut root;
+            for component in path.components().filter_map(|c| match c {
+                std::path::Component::Normal(name) => Some(name),
+                _ => None,
+            }) {
+                at = at.children.entry(component.as_bytes().to_vec()).or_default();
+            }
+            at.is_whole = true;
+        }
+        root
+    }
+}
+
+/// A folder that the walk is in.
+struct Frame {
+    folder: OpenFolder,
+    parent: Option<ParentFolder>,
+    /// What is wanted of it; `None`: everything.
+    wanted: Option<Wanted>,
+    /// The device that it must stay on.
+    device: Option<u64>,
+    /// Names that applications add, in order.
+    added: std::collections::VecDeque<Vec<u8>>,
+    /// An entry that was read from the listing and comes after an added name.
+    held: Option<Listed>,
+    captures: Vec<(Box<dyn Capture>, usize, &'static str, PathBuf)>,
+}
+
+/// What the walk has found besides what it emitted.
+pub(super) struct Scanned {
+    pub(super) stat: Stream,
+    pub(super) errors: u64,
+    /// How many of the paths that were asked for are there.
+    pub(super) roots_found: usize,
+}
+
+pub(super) struct Scanner<'a> {
+    options: &'a BackupOptions<'a>,
+    namer: &'a Namer,
+    sink: Sink,
+    emitter: Emitter,
+    parent: Parent<'a>,
+    stats: StatWriter,
+    stack: Vec<Frame>,
+    /// Files with several names: device and inode to the number of their group.
+    links: HashMap<(u64, u64), u64>,
+    link_numbers: HashMap<u64, (u64, u64)>,
+    claims: Claims,
+    /// Folders that are never entered: the repository itself.
+    forbidden: Vec<(u64, u64)>,
+    parent_start: Option<Time>,
+    errors: u64,
+    roots_found: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(
+        options: &'a BackupOptions<'a>,
+        namer: &'a Namer,
+        sink: Sink,
+        reader: ChunkReader<'a>,
+        emitter: Emitter,
+    ) -> Self {
+        let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
+        let start = |snapshot: &Snapshot| {
+            let ms = snapshot.statistics.started_ms.saturating_sub(TICK_MS);
+            Time { seconds: ms.div_euclid(1000), nanoseconds: (ms.rem_euclid(1000) * 1_000_000) as u32 }
+        };
+        let forbidden = options.forbidden.iter().filter_map(|path| Status::of_path(path).ok());
+        Self {
+            namer,
+            sink,
+            emitter,
+            parent: Parent::new(reader, parent),
+            stats: StatWriter::default(),
+            stack: Vec::new(),
+            links: HashMap::new(),
+            link_numbers: HashMap::new(),
+            claims: Claims::default(),
+            forbidden: forbidden.map(|status| (status.device, status.inode)).collect(),
+            parent_start: parent.map(start),
+            errors: 0,
+            roots_found: 0,
+            options,
+        }
+    }
+
+    /// Walks everything.
+    pub(super) fn run(mut self) -> Result<Scanned> {
+        self.enter_root()?;
+        while !self.stack.is_empty() {
+            if self.options.progress.is_interrupted() {
+                return Err(SnapshotError::Interrupted);
+            }
+            match self.next_entry() {
+                Some(listed) => self.entry(listed)?,
+                None => self.leave()?,
+            }
+        }
+        self.emitter.finish()?;
+        let stat = self.stats.finish(&mut self.sink)?;
+        self.sink.flush()?;
+        Ok(Scanned { stat, errors: self.errors, roots_found: self.roots_found })
+    }
+
+    fn failed(&mut self, path: &Path, error: &SnapshotError) {
+        self.errors += 1;
+        self.options.progress.event(Event::Failed { path, during: "scan", error });
+    }
+
+    /// The depth of what is entered next; the root has 0.
+    fn depth(&self) -> u32 {
+        self.stack.len() as u32
+    }
+}
+
+/// Folders.
+impl Scanner<'_> {
+    fn enter_root(&mut self) -> Result<()> {
+        let (path, wanted) = (PathBuf::from("/"), Wanted::of(&self.options.paths));
+        let status = Status::of_path(&path)?;
+        let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.root.clone());
+        let found = Found { path, name: b"root".to_vec(), status, before };
+        self.roots_found += usize::from(wanted.is_whole);
+        self.enter(found, Some(wanted), None)
+    }
+
+    /// Enters a folder, or reports why it cannot be.
+    fn enter(&mut self, found: Found, wanted: Option<Wanted>, device: Option<u64>) -> Result<()> {
+        let wanted = wanted.filter(|wanted| !wanted.is_whole);
+        let Found { path, name, status, before } = found;
+        let folder = match open(&path, wanted.as_ref()) {
+            Ok(folder) if self.stack.len() < DEPTH_MOST => folder,
+            Ok(_) => {
+                self.skip_parent(before.as_ref());
+                let error = SnapshotError::Limit { what: "the depth of folders", limit: DEPTH_MOST as u64 };
+                self.failed(&path, &error);
+                return Ok(());
+            }
+            Err(error) => {
+                self.skip_parent(before.as_ref());
+                self.failed(&path, &error);
+                return Ok(());
+            }
+        };
+        let xattrs = self.xattrs(&path);
+        let mut node = node(name, &status, xattrs, NodeKind::Folder { tree: Stream::default() });
+        if wanted.is_some() {
+            // Only on the way to what was asked for: what else happens in it must not make an unchanged tree another.
+            node.modified = Time::default();
+        }
+        let depth = self.depth();
+        self.stats.enter(&mut self.sink, self.namer, path.as_os_str().as_bytes(), depth, status.device)?;
+        let parent = before.as_ref().and_then(|before| self.parent.enter(before, depth));
+        self.emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path, before })))?;
+        let device = device.or(wanted.is_none().then_some(status.device));
+        let mut frame =
+            Frame { folder, parent, wanted, device, added: Default::default(), held: None, captures: Vec::new() };
+        self.thin_out(&mut frame);
+        self.claim(&mut frame)?;
+        self.stack.push(frame);
+        Ok(())
+    }
+
+    fn skip_parent(&mut self, before: Option<&Node>) {
+        if before.is_some_and(|node| node.tree().is_some()) {
+            self.parent.skip(self.depth());
+        }
+    }
+
+    /// A folder that a marker excludes keeps itself and the marker.
+    fn thin_out(&self, frame: &mut Frame) {
+        let marker = self.options.markers.iter().find(|marker| marker.is_in(&frame.folder));
+        if let Some(Marker { name, .. }) = marker.filter(|_| frame.wanted.is_none()) {
+            frame.folder.retain(|kept| kept == name.as_bytes());
+        }
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        let Some(frame) = self.stack.pop() else { return Ok(()) };
+        if let Some(folder) = frame.parent {
+            self.parent.leave(folder);
+        }
+        for name in frame.wanted.iter().flat_map(|wanted| wanted.children.keys()) {
+            let path = frame.folder.path.join(OsStr::from_bytes(name));
+            let error = SnapshotError::io("look at", &path)(std::io::ErrorKind::NotFound.into());
+            self.failed(&path, &error);
+        }
+        for (capture, number, kind, path) in frame.captures {
+            self.emitter.emit(Item::Conclude { capture, number, kind, path })?;
+        }
+        self.emitter.emit(Item::Leave)
+    }
+
+    /// The next entry of the innermost folder, names that applications add in their order among the others.
+    fn next_entry(&mut self) -> Option<Listed> {
+        let frame = self.stack.last_mut()?;
+        let listed = frame.held.take().or_else(|| frame.folder.next_entry());
+        let added_is_next = match (frame.added.front(), &listed) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(added), Some(listed)) => *added <= listed.name,
+        };
+        if !added_is_next {
+            return listed;
+        }
+        let name = frame.added.pop_front()?;
+        frame.held = listed.filter(|listed| listed.name != name);
+        Some(Listed { name, status: None })
+    }
+
+    fn xattrs(&mut self, path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match read_xattrs(path, xattr::list(path), |name| xattr::get(path, name)) {
+            Ok(xattrs) => xattrs,
+            Err(error) => {
+                self.failed(path, &error);
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// An entry that is there.
+struct Found {
+    path: PathBuf,
+    name: Vec<u8>,
+    status: Status,
+    /// The parent's entry of the same path.
+    before: Option<Node>,
+}
+
+/// Entries.
+impl Scanner<'_> {
+    fn entry(&mut self, listed: Listed) -> Result<()> {
+        let depth = self.depth();
+        let Some(frame) = self.stack.last_mut() else { return Ok(()) };
+        let path = frame.folder.path.join(OsStr::from_bytes(&listed.name));
+        let known = frame.parent.as_mut().and_then(|folder| self.parent.find(folder, &listed.name));
+        let (before, identity) = known.map_or((None, None), |(node, identity)| (Some(node), identity));
+        let before_is_folder = before.as_ref().is_some_and(|node| node.tree().is_some());
+        let wanted = frame.wanted.as_mut().and_then(|wanted| wanted.children.remove(&listed.name));
+        let device = frame.device;
+        let mut entered = false;
+        if self.claims.is_claimed(&path) {
+            self.captured(path, &listed.name, before.clone())?;
+        } else {
+            match listed.status {
+                // It vanished between listing and looking: as if it had never been there, unless it was asked for.
+                None if wanted.is_none() => {}
+                None => self.failed(&path, &SnapshotError::io("look at", &path)(std::io::ErrorKind::NotFound.into())),
+                Some(Err(e)) => self.failed(&path, &SnapshotError::io("look at", &path)(e.into())),
+                Some(Ok(status)) => {
+                    self.roots_found += usize::from(wanted.as_ref().is_some_and(|wanted| wanted.is_whole));
+                    let is_folder = status.kind == FileType::Directory;
+                    if wanted.is_some() || !self.is_excluded(&path, &status, device) {
+                        let before = before.filter(|node| (node.tree().is_some()) == is_folder);
+                        entered = is_folder && before.is_some();
+                        self.found(Found { path, name: listed.name, status, before }, identity, wanted, device)?;
+                    }
+                }
+            }
+        }
+        if before_is_folder && !entered {
+            self.parent.skip(depth);
+        }
+        Ok(())
+    }
+
+    fn is_excluded(&self, path: &Path, status: &Status, device: Option<u64>) -> bool {
+        let is_folder = status.kind == FileType::Directory;
+        let elsewhere =
+            self.options.one_file_system && is_folder && device.is_some_and(|device| device != status.device);
+        let too_large = status.kind == FileType::RegularFile
+            && self.options.exclude_larger_than.is_some_and(|most| status.bytes > most);
+        let own = is_folder && self.forbidden.contains(&(status.device, status.inode));
+        elsewhere || too_large || own || (self.options.is_excluded)(path, is_folder)
+    }
+
+    fn found(
+        &mut self,
+        mut found: Found,
+        identity: Option<Identity>,
+        wanted: Option<Wanted>,
+        device: Option<u64>,
+    ) -> Result<()> {
+        // A link on the way to what was asked for is followed, as the system follows it: the user named the way.
+        if found.status.kind == FileType::Symlink && wanted.as_ref().is_some_and(|wanted| !wanted.is_whole) {
+            match Status::of_target(&found.path) {
+                Ok(status) => found.status = status,
+                Err(error) => {
+                    self.failed(&found.path, &error);
+                    return Ok(());
+                }
+            }
+        }
+        let special_device = found.status.special_device;
+        match found.status.kind {
+            FileType::Directory if self.is_forbidden(&found) => Ok(()),
+            FileType::Directory => self.enter(found, wanted, device),
+            FileType::RegularFile => self.file(found, identity),
+            FileType::Symlink => self.symlink(found),
+            FileType::Fifo => self.special(found, NodeKind::Fifo),
+            FileType::Socket => self.special(found, NodeKind::Socket),
+            FileType::CharacterDevice => self.special(found, NodeKind::CharDevice { device: special_device }),
+            FileType::BlockDevice => self.special(found, NodeKind::BlockDevice { device: special_device }),
+            _ => {
+                let source = std::io::Error::other("it is of no known kind");
+                self.failed(&found.path, &SnapshotError::Io { action: "store", path: found.path.clone(), source });
+                Ok(())
+            }
+        }
+    }
+
+    /// The repository never goes into itself, even if it was asked for.
+    fn is_forbidden(&self, found: &Found) -> bool {
+        self.forbidden.contains(&(found.status.device, found.status.inode))
+    }
+
+    fn symlink(&mut self, found: Found) -> Result<()> {
+        match std::fs::read_link(&found.path) {
+            Ok(target) => self.special(found, NodeKind::Symlink { target: target.into_os_string().into_vec() }),
+            Err(e) => {
+                self.failed(&found.path, &SnapshotError::io("read the link", &found.path)(e));
+                Ok(())
+            }
+        }
+    }
+
+    fn special(&mut self, found: Found, kind: NodeKind) -> Result<()> {
+        let Found { path, name, status, before } = found;
+        let xattrs = self.xattrs(&path);
+        let node = Box::new(node(name, &status, xattrs, kind));
+        let outcome = outcome(before.as_ref(), before.as_ref() == Some(&*node));
+        self.emitter.emit(Item::Ready { node, path, outcome })
+    }
+
+    fn file(&mut self, found: Found, identity: Option<Identity>) -> Result<()> {
+        let seen = Identity::of(&found.status);
+        let depth = self.depth() - 1;
+        self.stats.file(&mut self.sink, depth, &found.name, seen)?;
+        let unchanged = self.is_unchanged(&found, identity, seen);
+        let Found { path, name, status, before } = found;
+        let outcome = outcome(before.as_ref(), unchanged);
+        let (links, is_known) = self.link_number(&status);
+        match before {
+            Some(mut before) if unchanged => {
+                if let NodeKind::File { links: number, .. } = &mut before.kind {
+                    *number = links;
+                }
+                self.emitter.emit(Item::Ready { node: Box::new(before), path, outcome })
+            }
+            _ if is_known => {
+                let xattrs = self.xattrs(&path);
+                let kind = NodeKind::File { content: Stream::default(), links };
+                let node = Box::new(node(name, &status, xattrs, kind));
+                self.emitter.emit(Item::HardLink { node, path, links, outcome })
+            }
+            before => {
+                let before = before.and_then(|node| match node.kind {
+                    NodeKind::File { content, .. } => Some(content),
+                    _ => None,
+                });
+                let bytes = status.bytes;
+                let (batch, at) = self.emitter.task(Task::File(FileTask { path, name, before }), bytes)?;
+                self.emitter.emit(Item::Pending { batch, at, outcome, links })
+            }
+        }
+    }
+
+    /// The rule of change detection: the same size, mtime, ctime and inode, and a ctime that is surely older than the
+    /// parent's reading.
+    fn is_unchanged(&self, found: &Found, known: Option<Identity>, seen: Identity) -> bool {
+        let (Some(before), Some(known)) = (&found.before, known) else { return false };
+        let Some(start) = self.parent_start else { return false };
+        let status = &found.status;
+        let same_file = matches!(before.kind, NodeKind::File { .. }) && before.size() == status.bytes;
+        let same_owner = (before.mode, before.uid, before.gid) == (status.mode, status.uid, status.gid);
+        let same_inode = self.options.ignore_inode || (known.device, known.inode) == (seen.device, seen.inode);
+        let same_change =
+            self.options.ignore_ctime || known.changed_after_modified_ns == seen.changed_after_modified_ns;
+        // An mtime may lie in the future; a ctime is the kernel's.
+        let settled = if self.options.ignore_ctime { status.modified < start } else { status.changed < start };
+        same_file && same_owner && same_inode && same_change && before.modified == status.modified && settled
+    }
+
+    /// The number of the group of a file with several names, and whether the walk has met it.
+    fn link_number(&mut self, status: &Status) -> (u64, bool) {
+        if status.links < 2 {
+            return (0, false);
+        }
+        let key = (status.device, status.inode);
+        if let Some(number) = self.links.get(&key) {
+            return (*number, true);
+        }
+        // From the inode, so that other groups that come and go do not change it.
+        let bytes = [key.0.to_le_bytes(), key.1.to_le_bytes()].concat();
+        let mut number = self.namer.spread(&bytes).max(1);
+        while self.link_numbers.contains_key(&number) {
+            number = number.wrapping_add(1).max(1);
+        }
+        self.link_numbers.insert(number, key);
+        self.links.insert(key, number);
+        (number, false)
+    }
+}
+
+fn open(path: &Path, wanted: Option<&Wanted>) -> Result<OpenFolder> {
+    match wanted {
+        None => OpenFolder::open(path.to_owned()),
+        Some(wanted) => {
+            let names = wanted.children.keys().filter_map(|name| CString::new(name.as_slice()).ok());
+            OpenFolder::restricted(path.to_owned(), names.collect())
+        }
+    }
+}
+
+fn outcome(before: Option<&Node>, unchanged: bool) -> Outcome {
+    match before {
+        None => Outcome::New,
+        Some(_) if unchanged => Outcome::Unmodified,
+        Some(_) => Outcome::Changed,
+    }
+}
+
+/// What applications claim.
+impl Scanner<'_> {
+    fn claim(&mut self, frame: &mut Frame) -> Result<()> {
+        let taken = self.claims.claim(self.options, &frame.folder);
+        for (path, error) in taken.failures {
+            self.failed(&path, &error);
+        }
+        frame.captures = taken.captures;
+        frame.added = self.claims.added_names(&frame.folder.path).into();
+        Ok(())
+    }
+
+    /// A claimed path: what the capture yields for it, or nothing.
+    fn captured(&mut self, path: PathBuf, name: &[u8], before: Option<Node>) -> Result<()> {
+        let Some(taken) = self.claims.take(&path) else { return Ok(()) };
+        let status = match taken.attributes {
+            Some(attributes) => Status::of_path(&attributes),
+            None => self.stack.last().map_or(Status::of_path(&path), |frame| Status::of_path(&frame.folder.path)),
+        };
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => {
+                self.failed(&path, &error);
+                return Ok(());
+            }
+        };
+        let attributes_path = taken.attributes_path;
+        let xattrs = attributes_path.as_deref().map(|path| self.xattrs(path)).unwrap_or_default();
+        let mut node = node(name.to_vec(), &status, xattrs, NodeKind::Fifo);
+        if attributes_path.is_none() {
+            (node.mode, node.modified) = (0o600, self.options.description.time);
+        }
+        let before = before.and_then(|node| match node.kind {
+            NodeKind::File { content, .. } => Some(content),
+            _ => None,
+        });
+        match (taken.content, before) {
+            (crate::capture::Content::Bytes(from), before) => {
+                let task = Task::Stream(super::queue::StreamTask { path, node, from, cut: taken.cut, before });
+                let (batch, at) = self.emitter.task(task, super::queue::STREAM_BYTES)?;
+                self.emitter.emit(Item::Captured { batch, at, capture: taken.capture })
+            }
+            (crate::capture::Content::Unchanged, Some(content)) => {
+                node.kind = NodeKind::File { content, links: 0 };
+                self.emitter.emit(Item::Ready { node: Box::new(node), path, outcome: Outcome::Unmodified })
+            }
+            (crate::capture::Content::Unchanged, None) => {
+                let source = std::io::Error::other("its capture relies on a parent that does not have it");
+                self.failed(&path, &SnapshotError::Io { action: "store", path: path.clone(), source });
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! The walk against its parent, and the seam for applications.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use treering_chunk::{ChunkKind, CutSizes};
+use treering_store::storage::{Area, Folder as FolderStorage, Storage};
+use treering_store::{Encryption, InitOptions, OsEntropy};
+
+use super::*;
+use crate::capture::{self, Capture, CaptureError, Conclusion, Content, TakenFile};
+use crate::progress::Event;
+use crate::stream::StreamReader;
+use crate::tree::TreeReader;
+
+struct Home {
+    folder: tempfile::TempDir,
+    repository: Arc<Repository>,
+    storage: Arc<dyn Storage>,
+}
+
+fn home() -> Home {
+    let folder = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(FolderStorage::new(folder.path().join("rings")));
+    let options = InitOptions {
+        encryption: Encryption::None,
+        unlocks: vec![],
+        cost: treering_store::DerivationCost::FLOOR,
+        created: 0,
+        label: String::new(),
+        cut_sizes: CutSizes::new(4096, 4096).unwrap(),
+        frame_bytes: 64 << 10,
+    };
+    let cache = folder.path().join("cache");
+    let repository = Repository::init(Arc::clone(&storage), &options, Arc::new(OsEntropy), cache).unwrap();
+    fs::create_dir(folder.path().join("source")).unwrap();
+    Home { folder, repository: Arc::new(repository), storage }
+}
+
+/// Collects what a backup tells.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Failed { path, error, .. } = event {
+            self.0.lock().push(format!("{}: {error}", path.display()));
+        }
+    }
+}
+
+struct Run {
+    outcome: BackupOutcome,
+    told: Vec<String>,
+}
+
+impl Home {
+    fn source(&self) -> std::path::PathBuf {
+        self.folder.path().join("source")
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.source().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        // Settled: what is as young as the snapshot is read again by the next.
+        fs::File::options().write(true).open(&path).unwrap().set_modified(old()).unwrap();
+    }
+
+    fn run_with(&self, change: impl FnOnce(&mut BackupOptions<'_>)) -> (Result<BackupOutcome>, Vec<String>) {
+        self.run_on(&[], change)
+    }
+
+    fn run_on(
+        &self,
+        applications: &[Box<dyn Application>],
+        change: impl FnOnce(&mut BackupOptions<'_>),
+    ) -> (Result<BackupOutcome>, Vec<String>) {
+        self.run_options(applications, |options| {
+            change(options);
+            backup(&self.repository, options)
+        })
+    }
+
+    /// Runs something with the options of these tests: the newest snapshot is the parent.
+    fn run_options(
+        &self,
+        applications: &[Box<dyn Application>],
+        run: impl FnOnce(&mut BackupOptions<'_>) -> Result<BackupOutcome>,
+    ) -> (Result<BackupOutcome>, Vec<String>) {
+        let told = Told::default();
+        let parent = Snapshot::read_all(&self.repository).unwrap().snapshots.pop();
+        let mut options = BackupOptions {
+            paths: vec![self.source()],
+            is_excluded: &|_, _| false,
+            markers: vec![],
+            exclude_larger_than: None,
+            one_file_system: false,
+            forbidden: self.repository.local_folders(),
+            applications,
+            require_app_ok: false,
+            parent,
+            heads: vec![],
+            ignore_inode: false,
+            ignore_ctime: false,
+            skip_if_unchanged: false,
+            read_concurrency: 2,
+            compression: Compression::DEFAULT,
+            mode: SessionMode::Store,
+            description: Description {
+                time: Time { seconds: next_second(), nanoseconds: 0 },
+                offset_seconds: 0,
+                host: "host".into(),
+                user: "user".into(),
+                uid: 0,
+                gid: 0,
+                tags: vec![],
+                excludes: vec![],
+                program: "test".into(),
+            },
+            // An hour ahead: everything in these tests counts as settled.
+            clock: &|| 4_000_000_000_000,
+            owners: &|_, _| Owners::default(),
+            progress: &told,
+        };
+        let outcome = run(&mut options);
+        (outcome, told.0.into_inner())
+    }
+
+    fn run(&self) -> Run {
+        let (outcome, told) = self.run_with(|_| {});
+        Run { outcome: outcome.unwrap(), told }
+    }
+
+    /// Every file of a snapshot below the source, by its relative path; folders and others with a word.
+    fn content(&self, snapshot: &Snapshot) -> BTreeMap<String, Vec<u8>> {
+        let mut reader = self.repository.reader().unwrap();
+        let mut found = BTreeMap::new();
+        let mut folders = vec![(String::new(), snapshot.root.clone())];
+        while let Some((path, folder)) = folders.pop() {
+            let mut nodes = TreeReader::new(folder.tree().unwrap());
+            while let Some(node) = nodes.read_next(&mut reader).unwrap() {
+                let path = format!("{path}/{}", String::from_utf8_lossy(&node.name));
+                match &node.kind {
+                    NodeKind::Folder { .. } => folders.push((path, node)),
+                    NodeKind::File { content, .. } => {
+                        let mut bytes = Vec::new();
+                        let mut chunks = StreamReader::new(&mut reader, content, ChunkKind::Data);
+                        while let Some(chunk) = chunks.read_next().unwrap() {
+                            bytes.extend(chunk);
+                        }
+                        found.insert(path, bytes);
+                    }
+                    other => drop(found.insert(path, other.as_str().into())),
+                }
+            }
+        }
+        let prefix = self.source().display().to_string();
+        found.into_iter().map(|(path, bytes)| (path.replacen(&prefix, "", 1), bytes)).collect()
+    }
+}
+
+fn old() -> std::time::SystemTime {
+    std::time::SystemTime::now() - std::time::Duration::from_secs(1000)
+}
+
+fn next_second() -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(1_000_000_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn counts(run: &Run) -> (u64, u64, u64) {
+    let statistics = run.outcome.snapshot.statistics;
+    (statistics.files_new, statistics.files_changed, statistics.files_unmodified)
+}
+
+#[test]
+fn only_what_changed_is_read_however_the_tree_moved_around_it() {
+    let home = home();
+    for folder in ["a", "b", "b/inner", "c", "d"] {
+        for file in 0..30 {
+            home.write(&format!("{folder}/{file}"), format!("{folder} {file}").as_bytes());
+        }
+    }
+    assert_eq!(counts(&home.run()), (150, 0, 0));
+    assert_eq!(counts(&home.run()), (0, 0, 150));
+    fs::remove_dir_all(home.source().join("b")).unwrap();
+    home.write("aa/new", b"new");
+    home.write("c/15", b"changed");
+    fs::remove_file(home.source().join("c/3")).unwrap();
+    fs::remove_file(home.source().join("d/29")).unwrap();
+    fs::create_dir(home.source().join("d/29")).unwrap();
+    home.write("d/29/now a folder", b"yes");
+    let run = home.run();
+    assert_eq!((counts(&run), run.told.len()), ((2, 1, 87), 0));
+    let content = home.content(&run.outcome.snapshot);
+    assert_eq!(content.len(), 90);
+    assert_eq!((&content["/c/15"][..], &content["/d/29/now a folder"][..]), (&b"changed"[..], &b"yes"[..]));
+    let again = home.run();
+    assert_eq!(counts(&again), (0, 0, 90));
+    assert_eq!(again.outcome.snapshot.root, run.outcome.snapshot.root);
+    assert_eq!(again.outcome.snapshot.statistics.added_bytes, 0);
+}
+
+#[test]
+fn a_forged_mtime_does_not_hide_a_change() {
+    let home = home();
+    home.write("file", b"before");
+    home.run();
+    let path = home.source().join("file");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, b"after!").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let (blind, _) = home.run_with(|options| options.ignore_ctime = true);
+    assert_eq!(home.content(&blind.unwrap().snapshot)["/file"], b"before");
+    let name = home.run_with(|options| options.parent = None).0.unwrap();
+    assert_eq!(home.content(&name.snapshot)["/file"], b"after!");
+}
+
+#[test]
+fn without_the_stat_stream_files_are_read_again() {
+    let home = home();
+    home.write("file", b"content");
+    home.run();
+    let (outcome, _) = home.run_with(|options| {
+        options.parent.iter_mut().for_each(|(_, snapshot)| snapshot.stat = None);
+    });
+    let run = Run { outcome: outcome.unwrap(), told: vec![] };
+    assert_eq!((counts(&run), run.outcome.snapshot.statistics.added_bytes), ((0, 1, 0), 0));
+}
+
+#[test]
+fn a_young_file_is_read_again_by_the_next_backup() {
+    let home = home();
+    home.write("file", b"content");
+    let early = |options: &mut BackupOptions<'_>| options.clock = &|| 0;
+    home.run_with(early).0.unwrap();
+    assert_eq!(counts(&home.run()), (0, 1, 0));
+}
+
+#[test]
+fn exclusions_markers_and_the_repository_itself() {
+    let home = home();
+    for name in ["keep", "drop.tmp", "large", "cache/CACHEDIR.TAG", "cache/x", "marked/.skip", "marked/sub/x"] {
+        home.write(name, b"Signature: 8a477f597d28d172789f06886806bc55");
+    }
+    home.write("large", &[1; 5000]);
+    std::os::unix::fs::symlink(home.folder.path(), home.source().join("link")).unwrap();
+    let (outcome, told) = home.run_with(|options| {
+        options.paths = vec![home.folder.path().to_owned()];
+        options.is_excluded = &|path, _| path.extension().is_some_and(|extension| extension == "tmp");
+        options.exclude_larger_than = Some(4999);
+        options.markers = vec![Marker::cache(), Marker { name: ".skip".into(), header: None }];
+    });
+    assert_eq!(told, Vec::<String>::new());
+    let content = home.content(&outcome.unwrap().snapshot);
+    let kept: Vec<&str> = content.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["/cache/CACHEDIR.TAG", "/keep", "/link", "/marked/.skip"]);
+}
+
+#[test]
+fn several_paths_one_missing_and_none() {
+    let home = home();
+    home.write("a/x", b"x");
+    home.write("b/y", b"y");
+    let (outcome, told) = home.run_with(|options| {
+        options.paths = ["a", "b/y", "missing"].map(|name| home.source().join(name)).to_vec();
+    });
+    let outcome = outcome.unwrap();
+    let content = home.content(&outcome.snapshot);
+    assert_eq!(content.keys().map(String::as_str).collect::<Vec<_>>(), ["/a/x", "/b/y"]);
+    assert_eq!((outcome.snapshot.statistics.errors, told.len()), (1, 1), "{told:?}");
+    let (none, _) = home.run_with(|options| options.paths = vec![home.source().join("missing")]);
+    assert!(matches!(none, Err(SnapshotError::NothingToBackUp)), "{none:?}");
+}
+
+#[test]
+fn a_link_on_the_way_is_followed_and_one_that_was_asked_for_is_stored() {
+    let home = home();
+    home.write("real/a/x", b"x");
+    std::os::unix::fs::symlink("real", home.source().join("link")).unwrap();
+    let (outcome, told) = home.run_with(|options| {
+        options.paths = vec![home.source().join("link/a"), home.source().join("link2")];
+        std::os::unix::fs::symlink("real", home.source().join("link2")).unwrap();
+    });
+    assert_eq!(told, Vec::<String>::new());
+    let content = home.content(&outcome.unwrap().snapshot);
+    assert_eq!(content.keys().map(String::as_str).collect::<Vec<_>>(), ["/link/a/x", "/link2"]);
+    let (_, told) = home.run_with(|options| options.paths = vec![home.source().join("link/b"), home.source()]);
+    assert_eq!(told, Vec::<String>::new(), "what is asked for whole covers what is asked for in it");
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_reported() {
+    let home = home();
+    home.write("log", &vec![7; 3 << 20]);
+    let path = home.source().join("log");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (outcome, told) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use std::io::Write;
+            let mut file = fs::File::options().append(true).open(&path).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(b"more").unwrap();
+            }
+        });
+        let run = home.run_with(|_| {});
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        run
+    });
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.snapshot.statistics.errors, 1, "{told:?}");
+    assert!(told[0].contains("consistently"), "{told:?}");
+    assert!(home.content(&outcome.snapshot)["/log"].len() >= 3 << 20);
+}
+
+#[test]
+fn packs_that_vanish_under_a_backup_are_stored_again() {
+    let home = home();
+    home.write("file", &vec![3; 100_000]);
+    let first = home.run().outcome.name.unwrap();
+    home.repository.forget_snapshot(first).unwrap();
+    // The clock is asked before the walk and after it; the second time, all packs of the forgotten snapshot go.
+    let storage = Arc::clone(&home.storage);
+    let packs = home.repository.list_packs().unwrap();
+    let calls: &'static AtomicUsize = Box::leak(Box::default());
+    let clock: &'static (dyn Fn() -> i64 + Sync) = Box::leak(Box::new(move || {
+        if calls.fetch_add(1, Ordering::Relaxed) == 1 {
+            for (name, _) in &packs {
+                storage.remove(Area::Packs, &name.to_string()).unwrap();
+            }
+        }
+        4_000_000_000_000
+    }));
+    let (outcome, _) = home.run_with(|options| (options.parent, options.clock) = (None, clock));
+    let snapshot = outcome.unwrap().snapshot;
+    assert!(calls.load(Ordering::Relaxed) >= 4, "it walked twice");
+    assert_eq!(home.content(&snapshot)["/file"], vec![3; 100_000]);
+}
+
+/// Claims `NAME.app` with `NAME.log` and everything in `NAME.d`, and yields a copy, a virtual file and nothing else.
+struct Pretend {
+    fail: bool,
+}
+
+struct Pretended {
+    folder: std::path::PathBuf,
+    name: std::path::PathBuf,
+    claimed: Vec<std::path::PathBuf>,
+    fail: bool,
+    previous: Option<Vec<u8>>,
+}
+
+impl Application for Pretend {
+    fn kind(&self) -> &'static str {
+        "pretend"
+    }
+
+    fn may_claim(&self, name: &std::ffi::OsStr) -> bool {
+        Path::new(name).extension().is_some_and(|extension| extension == "app")
+    }
+
+    fn claim(&self, folder: &capture::Folder<'_>) -> Vec<Box<dyn Capture>> {
+        let mains =
+            folder.entries.iter().map(|entry| Path::new(&entry.name)).filter(|name| self.may_claim(name.as_os_str()));
+        let captures = mains.map(|name| {
+            let claimed = vec![name.to_owned(), name.with_extension("log"), name.with_extension("d").join("part")];
+            let (folder, name) = (folder.path.to_owned(), name.to_owned());
+            Box::new(Pretended { folder, name, claimed, fail: self.fail, previous: None }) as Box<dyn Capture>
+        });
+        captures.collect()
+    }
+}
+
+impl Capture for Pretended {
+    fn name(&self) -> &Path {
+        &self.name
+    }
+
+    fn claimed(&self) -> &[std::path::PathBuf] {
+        &self.claimed
+    }
+
+    fn take(&mut self, previous: Option<&[u8]>) -> Result<Vec<TakenFile>, CaptureError> {
+        if self.fail {
+            return Err(CaptureError::Application { action: "open", path: self.name.clone(), reason: "no".into() });
+        }
+        self.previous = previous.map(<[u8]>::to_vec);
+        let bytes = |bytes: &'static [u8]| Content::Bytes(Box::new(bytes));
+        let main = if previous.is_some() { Content::Unchanged } else { bytes(b"captured") };
+        let file = |path: std::path::PathBuf, attributes_of: Option<std::path::PathBuf>, content| TakenFile {
+            path,
+            attributes_of,
+            content,
+            cut: None,
+        };
+        assert!(self.folder.join(&self.name).exists());
+        Ok(vec![
+            file(self.name.clone(), Some(self.name.clone()), main),
+            file(self.name.with_extension("virtual"), None, bytes(b"virtual")),
+            file(self.claimed[2].clone(), Some(self.claimed[2].clone()), bytes(b"part as captured")),
+        ])
+    }
+
+    fn conclude(self: Box<Self>) -> Conclusion {
+        Conclusion {
+            verdict: Verdict::CrashConsistent,
+            version: Some("7".into()),
+            consistency_point: None,
+            detail: format!("previous: {:?}", self.previous),
+            state: b"state".to_vec(),
+        }
+    }
+}
+
+fn with_pretend(
+    home: &Home,
+    fail: bool,
+    change: impl FnOnce(&mut BackupOptions<'_>),
+) -> (Result<BackupOutcome>, Vec<String>) {
+    home.run_on(&[Box::new(Pretend { fail })], change)
+}
+
+#[test]
+fn a_capture_decides_what_is_stored_for_what_it_claims() {
+    let home = home();
+    for name in ["x/db.app", "x/db.log", "x/db.d/part", "x/db.d/other", "x/dc"] {
+        home.write(name, b"as it lies on disk");
+    }
+    let (outcome, told) = with_pretend(&home, false, |_| {});
+    let outcome = outcome.unwrap();
+    assert_eq!((told, outcome.worst_verdict), (vec![], Some(Verdict::CrashConsistent)));
+    let content = home.content(&outcome.snapshot);
+    let expected: [(&str, &[u8]); 5] = [
+        ("/x/db.app", b"captured"),
+        ("/x/db.d/other", b"as it lies on disk"),
+        ("/x/db.d/part", b"part as captured"),
+        ("/x/db.virtual", b"virtual"),
+        ("/x/dc", b"as it lies on disk"),
+    ];
+    assert_eq!(content.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect::<Vec<_>>(), expected);
+    let [app] = &outcome.snapshot.applications[..] else { panic!() };
+    assert_eq!((app.kind.as_str(), app.verdict.as_str(), app.bytes), ("pretend", "crash-consistent", 31));
+    assert_eq!(app.path, home.source().join("x/db.app").into_os_string().into_encoded_bytes());
+    let (again, _) = with_pretend(&home, false, |_| {});
+    let again = again.unwrap();
+    assert_eq!(home.content(&again.snapshot), content);
+    assert!(again.snapshot.applications[0].detail.contains("Some"), "the state comes back");
+    let (refused, _) = with_pretend(&home, false, |options| options.require_app_ok = true);
+    assert!(matches!(refused, Err(SnapshotError::AppNotConsistent { .. })));
+    assert_eq!(home.storage.list(Area::Snapshots).unwrap().len(), 2);
+}
+
+#[test]
+fn a_capture_that_fails_leaves_its_files_out_and_says_so() {
+    let home = home();
+    for name in ["db.app", "db.log", "other"] {
+        home.write(name, b"as it lies on disk");
+    }
+    let (outcome, told) = with_pretend(&home, true, |_| {});
+    let outcome = outcome.unwrap();
+    assert_eq!(home.content(&outcome.snapshot).keys().map(String::as_str).collect::<Vec<_>>(), ["/other"]);
+    assert_eq!((outcome.snapshot.statistics.errors, told.len()), (2, 2), "{told:?}");
+}
+
+#[test]
+fn a_stream_is_one_file_and_a_failed_one_is_nothing() {
+    let home = home();
+    let run = |fails: bool| {
+        home.run_options(&[], |options| {
+            options.paths = vec!["/dump/db.sql".into()];
+            let finish =
+                move || if fails { Err(SnapshotError::StreamFailed { detail: "exit 1".into() }) } else { Ok(()) };
+            backup_stream(&home.repository, options, &mut &b"dumped"[..], &mut { finish })
+        })
+    };
+    assert!(matches!(run(true).0, Err(SnapshotError::StreamFailed { .. })));
+    assert_eq!(home.storage.list(Area::Snapshots).unwrap(), []);
+    let snapshot = run(false).0.unwrap().snapshot;
+    assert_eq!(home.content(&snapshot), BTreeMap::from([("/dump/db.sql".to_owned(), b"dumped".to_vec())]));
+}

@@ -1,0 +1,183 @@
+//! The seam for applications: how files that only make sense together are taken consistently.
+//!
+//! The walk lists a folder and shows the listing to every [`Application`] before it opens any of its files. An
+//! application claims what is its own and returns a [`Capture`] for each group of files. From then on the walk never
+//! opens, reads or enters a claimed path: on POSIX systems closing *any* descriptor of a file drops all record locks
+//! that the process holds on it, so a second reader would silently break a capture's lock.
+//!
+//! Invariant: for every claimed path the snapshot holds exactly what the capture yielded for it, or nothing.
+
+use std::fs::Metadata;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use treering_chunk::CutPolicy;
+
+/// One kind of application, for instance SQLite.
+pub trait Application: Send + Sync {
+    /// The name in snapshots, on the command line (`--app`) and in reports: lower case, one word.
+    fn kind(&self) -> &'static str;
+
+    /// Whether a folder that holds this name is worth showing to [`Application::claim`]. Must be quick: it is asked
+    /// for every name of the walk.
+    fn may_claim(&self, name: &std::ffi::OsStr) -> bool {
+        let _ = name;
+        true
+    }
+
+    /// Claims what in this folder belongs to the application.
+    ///
+    /// Called once for each folder of the walk, parents first, while none of its files is open. A folder that a
+    /// capture has claimed is not shown. The claimed paths are relative to the folder and may lie in its
+    /// sub-folders. Costs nothing when there is nothing to claim: decide by names first, open files last.
+    fn claim(&self, folder: &Folder<'_>) -> Vec<Box<dyn Capture>>;
+}
+
+/// The listing of one folder, as the walk has read it.
+#[derive(Debug)]
+pub struct Folder<'a> {
+    /// Where the folder is; usable for opening.
+    pub path: &'a Path,
+    /// Its entries after the exclusions, sorted by the bytes of their names.
+    pub entries: &'a [Entry],
+}
+
+/// One entry of a [`Folder`].
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// One component, any bytes but `/` and NUL.
+    pub name: std::ffi::OsString,
+    /// What `lstat` said.
+    pub metadata: Metadata,
+}
+
+/// The files of one instance of an application, taken together.
+///
+/// The order of calls is `claimed`, `take`, then the returned readers are read to their end (perhaps on other
+/// threads, perhaps not all if the backup is cancelled), then `conclude`. Only then is the verdict recorded.
+pub trait Capture: Send {
+    /// The name of the instance relative to the folder, for reports: for a database, its main file.
+    fn name(&self) -> &Path;
+
+    /// Every path, relative to the folder, that the walk must leave alone. Paths that do not exist are allowed.
+    fn claimed(&self) -> &[PathBuf];
+
+    /// Fixes what is taken and returns the files that the snapshot shall hold.
+    ///
+    /// `previous` is what [`Conclusion::state`] was in the parent snapshot, for incremental captures.
+    ///
+    /// # Errors
+    ///
+    /// An error leaves the claimed files out of the snapshot and is reported for each of them; a capture that can
+    /// still copy something useful does so and says in its [`Conclusion`] how sure it is.
+    fn take(&mut self, previous: Option<&[u8]>) -> Result<Vec<TakenFile>, CaptureError>;
+
+    /// Says, after all bytes were read, what was captured and how sure that is. Releases locks and temporary files.
+    fn conclude(self: Box<Self>) -> Conclusion;
+}
+
+/// A file as the snapshot shall hold it.
+pub struct TakenFile {
+    /// Relative to the folder; its parent is the folder or one of its sub-folders.
+    pub path: PathBuf,
+    /// The file whose mode, owner, times and extended attributes are recorded. Relative to the folder; `None` for a
+    /// virtual file, which gets mode 0600, the owner of the folder and the time of the snapshot.
+    pub attributes_of: Option<PathBuf>,
+    /// The bytes.
+    pub content: Content,
+    /// How to cut it; `None` leaves it to the kind of file.
+    pub cut: Option<CutPolicy>,
+}
+
+/// Where the bytes of a [`TakenFile`] come from.
+pub enum Content {
+    /// Read to the end, once, on any thread.
+    Bytes(Box<dyn Read + Send>),
+    /// The same bytes as in the parent snapshot; only valid if `take` was given a previous state that proves it.
+    Unchanged,
+}
+
+/// What a capture says at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// How sure it is.
+    pub verdict: Verdict,
+    /// Version of the application or of its format, as far as it is known: `"3.45.1"`, `"log 8"`.
+    pub version: Option<String>,
+    /// The moment or position that the copy stands for, in the application's own terms.
+    pub consistency_point: Option<String>,
+    /// One sentence: why this verdict. Shown to the user.
+    pub detail: String,
+    /// What the next capture of the same instance wants to know; opaque, kept with what only change detection needs.
+    pub state: Vec<u8>,
+}
+
+/// How sure a capture is of what it took. Ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Consistent by the way that it was taken, and the captured bytes were verified.
+    Consistent,
+    /// What a power cut would have left: the application recovers from it by its own rules.
+    CrashConsistent,
+    /// Not known: a version or a state that this program does not understand.
+    Unknown,
+    /// The files do not belong together, or the captured bytes are damaged.
+    Torn,
+}
+
+impl Verdict {
+    /// The word that is stored, shown and matched.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Consistent => "consistent",
+            Verdict::CrashConsistent => "crash-consistent",
+            Verdict::Unknown => "unknown",
+            Verdict::Torn => "torn",
+        }
+    }
+
+    /// The verdict that a word stands for; a word of a later version is not known.
+    pub fn from_word(word: &str) -> Self {
+        let all = [Self::Consistent, Self::CrashConsistent, Self::Unknown, Self::Torn];
+        all.into_iter().find(|verdict| verdict.as_str() == word).unwrap_or(Self::Unknown)
+    }
+}
+
+/// Why an application's files could not be taken at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// A system call failed.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The application's own library refused.
+    #[error("cannot {action} {}: {reason}", .path.display())]
+    Application {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the library said.
+        reason: String,
+    },
+    /// The temporary copy would not fit.
+    #[error("a copy of {} needs {needed_bytes} bytes in {}, where {free_bytes} are free", .path.display(), .folder.display())]
+    NoRoom {
+        /// The file to be copied.
+        path: PathBuf,
+        /// The folder for temporary files.
+        folder: PathBuf,
+        /// What the copy needs.
+        needed_bytes: u64,
+        /// What is there.
+        free_bytes: u64,
+    },
+}

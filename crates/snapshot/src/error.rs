@@ -1,0 +1,143 @@
+//! What can go wrong above the store, one variant a situation.
+
+use std::io;
+use std::path::PathBuf;
+
+use treering_store::StoreError;
+
+/// The result of this crate's operations.
+pub type Result<T, E = SnapshotError> = std::result::Result<T, E>;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A system call on the user's files failed.
+    #[error("cannot {action} {}", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A stored structure is not what it must be.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// Which one.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No snapshot fits.
+    #[error("no snapshot {selector}")]
+    NoSnapshot {
+        /// What was asked for.
+        selector: String,
+    },
+    /// More than one snapshot fits.
+    #[error("{prefix} is the beginning of {} snapshots: {}", .matches.len(), .matches.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// What fits.
+        matches: Vec<String>,
+    },
+    /// A path is not in a snapshot.
+    #[error("{} is not in snapshot {snapshot}", .path.display())]
+    NoPath {
+        /// The path.
+        path: PathBuf,
+        /// The snapshot.
+        snapshot: String,
+    },
+    /// Something is not of the kind that is needed.
+    #[error("{} is not a {needed}", .path.display())]
+    WrongKind {
+        /// The path.
+        path: PathBuf,
+        /// `folder` or `file`.
+        needed: &'static str,
+    },
+    /// Nothing of what was to be backed up is there.
+    #[error("none of the paths to back up can be read")]
+    NothingToBackUp,
+    /// A pattern cannot be understood.
+    #[error("the pattern {pattern} cannot be understood: {detail}")]
+    BadPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A limit of the format was hit.
+    #[error("{what} exceeds the limit of {limit}")]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// The command whose output was to be stored failed; nothing was stored.
+    #[error("the stream to be stored failed: {detail}")]
+    StreamFailed {
+        /// How.
+        detail: String,
+    },
+    /// An application's files could not be taken.
+    #[error("its {kind} capture failed: {detail}")]
+    Capture {
+        /// The application.
+        kind: &'static str,
+        /// What it said.
+        detail: String,
+    },
+    /// An application was not captured consistently, and that was required. Nothing was committed.
+    #[error("not captured consistently: {}", .applications.join("; "))]
+    AppNotConsistent {
+        /// Which, and why.
+        applications: Vec<String>,
+    },
+    /// Something else stands where an entry is to be restored.
+    #[error("cannot restore {}: a {found} is in its place", .path.display())]
+    Blocked {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A restored file is not what the snapshot holds.
+    #[error("{} is not what the snapshot holds", .path.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A hard link cannot be made, because the file it is a name of was not restored.
+    #[error("the file {} that it is a link of was not restored", .path.display())]
+    LinkLost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A worker thread died.
+    #[error("a worker thread ended unexpectedly")]
+    WorkerLost,
+}
+
+impl SnapshotError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), detail: detail.into() }
+    }
+}

@@ -1,0 +1,163 @@
+//! Which chunks there are, from the packs' own trailers: what a check compares references with.
+//!
+//! Never asks the index, so that a wrong index cannot hide a lost pack. 24 bytes of memory a chunk and three bits more
+//! for those who follow references: a million chunks take 25 MB, twice that for a moment while the table grows.
+//!
+//! Invariant: rows are sorted by id. A row holds the first 16 bytes of the id, which is a keyed hash: nobody without the
+//! key makes two chunks that share them, and chance does not.
+
+use rayon::prelude::*;
+use treering_chunk::{ChunkId, ChunkKind};
+use treering_store::{PackContents, PackName, Repository, StoreError};
+
+use crate::error::{Result, SnapshotError};
+use crate::progress::Progress;
+
+/// Packs whose trailers are in memory at once, decoded: 5 MB each at most.
+const PACKS_AT_A_TIME: usize = 8;
+
+/// A chunk in a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    id: [u64; 2],
+    /// The chunk's length.
+    pub(crate) raw_len: u32,
+    /// The number of its pack, then three bits of its kind.
+    pack_and_kind: u32,
+}
+
+impl Row {
+    fn new(id: &ChunkId, kind: ChunkKind, raw_len: u32, pack: usize) -> Self {
+        Self { id: key(id), raw_len, pack_and_kind: (pack as u32) << 3 | kind as u32 }
+    }
+
+    /// The pack, as its place in [`KnownChunks::packs`].
+    pub(crate) fn pack(&self) -> usize {
+        (self.pack_and_kind >> 3) as usize
+    }
+
+    pub(crate) fn is(&self, kind: ChunkKind) -> bool {
+        self.pack_and_kind & 7 == kind as u32
+    }
+}
+
+fn key(id: &ChunkId) -> [u64; 2] {
+    let [.., a, b, c, d, e, f, g, h] = *id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]);
+    [id.prefix(), u64::from_le_bytes([a, b, c, d, e, f, g, h])]
+}
+
+/// A pack that was listed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownPack {
+    pub(crate) name: PackName,
+    pub(crate) bytes: u64,
+    /// The bytes of its chunks.
+    pub(crate) raw_bytes: u64,
+    /// Whether its trailer could be read, so that its chunks are known.
+    pub(crate) is_readable: bool,
+}
+
+/// All chunks that lie in packs.
+#[derive(Debug)]
+pub(crate) struct KnownChunks {
+    rows: Vec<Row>,
+    pub(crate) packs: Vec<KnownPack>,
+    /// Second copies of snapshot records, present and forgotten ones.
+    pub(crate) copies: Vec<ChunkId>,
+}
+
+impl KnownChunks {
+    /// Reads the trailers of all these packs. One that is damaged is noted, not an error.
+    pub(crate) fn read(repository: &Repository, listed: &[(PackName, u64)], progress: &dyn Progress) -> Result<Self> {
+        let mut known = Self { rows: Vec::new(), packs: Vec::with_capacity(listed.len()), copies: Vec::new() };
+        for some in listed.chunks(PACKS_AT_A_TIME) {
+            if progress.is_interrupted() {
+                return Err(SnapshotError::Interrupted);
+            }
+            let contents: Vec<_> = some.par_iter().map(|(name, _)| repository.pack_contents(*name)).collect();
+            for ((name, bytes), contents) in some.iter().zip(contents) {
+                known.add(*name, *bytes, contents)?;
+            }
+        }
+        known.rows.par_sort_unstable();
+        Ok(known)
+    }
+
+    fn add(&mut self, name: PackName, bytes: u64, contents: Result<PackContents, StoreError>) -> Result<()> {
+        let contents = match contents {
+            Ok(contents) => Some(contents),
+            Err(e) => damage(e.into()).map(|_| None)?,
+        };
+        let (number, is_readable) = (self.packs.len(), contents.is_some());
+        let chunks = contents.map(|contents| contents.chunks).unwrap_or_default();
+        let raw_bytes = chunks.iter().map(|(_, _, raw_len)| u64::from(*raw_len)).sum();
+        self.packs.push(KnownPack { name, bytes, raw_bytes, is_readable });
+        self.copies.extend(chunks.iter().filter(|(_, kind, _)| *kind == ChunkKind::SnapshotCopy).map(|(id, _, _)| *id));
+        self.rows.extend(chunks.iter().map(|(id, kind, raw_len)| Row::new(id, *kind, *raw_len, number)));
+        Ok(())
+    }
+
+    /// The first row of a chunk.
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<usize> {
+        let key = key(id);
+        let at = self.rows.partition_point(|row| row.id < key);
+        self.rows.get(at).filter(|row| row.id == key).map(|_| at)
+    }
+
+    pub(crate) fn row(&self, at: usize) -> Option<&Row> {
+        self.rows.get(at)
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// All packs that hold the chunk whose first row this is.
+    pub(crate) fn packs_of(&self, at: usize) -> impl Iterator<Item = usize> + '_ {
+        let id = self.rows.get(at).map(|row| row.id);
+        self.rows.iter().skip(at).take_while(move |row| Some(row.id) == id).map(Row::pack)
+    }
+
+    /// The pack of this row.
+    pub(crate) fn pack_at(&self, at: usize) -> Option<&KnownPack> {
+        self.rows.get(at).and_then(|row| self.packs.get(row.pack()))
+    }
+
+    /// Whether a chunk that is not here is nowhere.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.packs.iter().all(|pack| pack.is_readable)
+    }
+}
+
+/// What is wrong, in words; an error that is not about what was read goes on.
+pub(crate) fn damage(error: SnapshotError) -> Result<String> {
+    use StoreError as E;
+    match &error {
+        SnapshotError::Damaged { .. } => Ok(error.to_string()),
+        SnapshotError::Store(E::Io { source, .. }) => Ok(format!("{error}: {source}")),
+        SnapshotError::Store(
+            E::Damaged { .. } | E::Missing { .. } | E::ChunkMissing { .. } | E::Unsupported { .. } | E::Limit { .. },
+        ) => Ok(error.to_string()),
+        _ => Err(error),
+    }
+}
+
+/// One bit a row.
+#[derive(Debug)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub(crate) fn new(length: usize) -> Self {
+        Self(vec![0; length.div_ceil(64)])
+    }
+
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    pub(crate) fn set(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What the bytes in a repository mean: trees, snapshots, and the ways between them and a file system.
+//!
+//! Owns nodes and trees ([`tree`]), streams ([`stream`]), snapshot records ([`record`]), the walk and the backup
+//! ([`mod@backup`]), restoring ([`mod@restore`]), comparing, checking, and the seam for applications ([`capture`]).
+//! Never names an application, never speaks SQL or pack offsets, never prints, reads the environment or a clock.
+//!
+//! Invariant: a snapshot holds exactly what was read, or names what it lacks.
+
+pub mod backup;
+pub mod capture;
+pub mod check;
+pub mod diff;
+mod error;
+pub mod filter;
+mod follow;
+mod known;
+pub mod list;
+pub mod node;
+pub mod progress;
+pub mod record;
+pub mod restore;
+pub mod select;
+mod stat;
+pub mod stream;
+#[cfg(test)]
+mod testing;
+pub mod tree;
+pub mod usage;
+mod walk;
+
+pub use error::{Result, SnapshotError};
+pub use node::{Node, NodeKind, Time};
+pub use record::{AppEntry, Snapshot, SnapshotName};
+pub use stream::Stream;

@@ -1,0 +1,191 @@
+//! Snapshot records: what was backed up, when, from where, and how sure that is.
+//!
+//! Invariant: a snapshot's existence is the commit; nothing in it changes afterwards.
+
+use serde::{Deserialize, Serialize};
+use treering_store::storage::Area;
+use treering_store::{Extensions, RecordKind, RecordName, Repository, StoreError, codec};
+
+use crate::error::{Result, SnapshotError};
+use crate::node::{Node, Time};
+use crate::stream::Stream;
+
+/// The longest snapshot: its record is also stored as a chunk, and once more inside a record when it is forgotten.
+const SNAPSHOT_MOST_BYTES: usize = 4 << 20;
+
+/// The name of a snapshot: of its record.
+pub type SnapshotName = RecordName;
+
+/// What a snapshot says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The moment that it stands for: its start, unless the user said otherwise.
+    pub time: Time,
+    /// The time zone of the writer, in seconds east of Greenwich.
+    pub offset_seconds: i32,
+    /// The folder that holds everything: for each absolute path its components from the root down. Its own name is
+    /// `root` and means nothing.
+    pub root: Node,
+    /// What was asked for: absolute paths, sorted.
+    pub paths: Vec<Vec<u8>>,
+    /// The machine's name, or what the user said.
+    pub host: String,
+    /// Who ran it.
+    pub user: String,
+    /// Their number.
+    pub uid: u32,
+    /// Their group's number.
+    pub gid: u32,
+    /// The user's words, sorted, each once.
+    pub tags: Vec<String>,
+    /// What was left out, as it was typed.
+    pub excludes: Vec<String>,
+    /// The snapshot that it was compared with.
+    pub parent: Option<[u8; 32]>,
+    /// Snapshots that its writer saw and nobody had yet seen: the writer's view of the history.
+    pub heads: Vec<[u8; 32]>,
+    /// What only change detection needs; may be dropped, then files are read again.
+    pub stat: Option<Stream>,
+    /// Which applications were captured, and how sure that is.
+    pub applications: Vec<AppEntry>,
+    /// Names of the owners' numbers on the machine that it was made on, sorted: users, then groups.
+    pub owners: Owners,
+    /// What the backup did.
+    pub statistics: Statistics,
+    /// The program that wrote it.
+    pub program: String,
+    /// What later versions add, sorted by tag.
+    pub extensions: Extensions,
+}
+
+/// Names for numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Owners {
+    /// By number.
+    pub users: Vec<(u32, String)>,
+    /// By number.
+    pub groups: Vec<(u32, String)>,
+}
+
+/// An application in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppEntry {
+    /// Which application.
+    pub kind: String,
+    /// Its main file or folder: an absolute path.
+    pub path: Vec<u8>,
+    /// `consistent`, `crash-consistent`, `unknown` or `torn`; other words are treated as `unknown`.
+    pub verdict: String,
+    /// Its version or its format's, as far as it is known.
+    pub version: Option<String>,
+    /// The moment or position that the copy stands for.
+    pub consistency_point: Option<String>,
+    /// Why this verdict.
+    pub detail: String,
+    /// Bytes that were captured.
+    pub bytes: u64,
+    /// What later versions add, sorted by tag.
+    pub extensions: Extensions,
+}
+
+/// What a backup did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Regular files that the parent did not have.
+    pub files_new: u64,
+    /// Regular files whose content or metadata changed.
+    pub files_changed: u64,
+    /// Regular files that were taken over from the parent.
+    pub files_unmodified: u64,
+    /// Folders that the parent did not have.
+    pub dirs_new: u64,
+    /// Folders whose metadata or entries changed.
+    pub dirs_changed: u64,
+    /// Folders that are the same.
+    pub dirs_unmodified: u64,
+    /// Entries that could not be read and are not in the snapshot.
+    pub errors: u64,
+    /// Bytes of all files in it.
+    pub total_bytes: u64,
+    /// All entries that are no folders.
+    pub total_files: u64,
+    /// Chunks that were new.
+    pub chunks_new: u64,
+    /// Their bytes.
+    pub added_bytes: u64,
+    /// What they take in the repository.
+    pub stored_bytes: u64,
+    /// When it started, in milliseconds since 1970, whatever moment it stands for.
+    pub started_ms: i64,
+    /// When it ended.
+    pub ended_ms: i64,
+}
+
+impl Snapshot {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        Ok(codec::encode(self, SNAPSHOT_MOST_BYTES)?)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let snapshot: Self = codec::decode(bytes, SNAPSHOT_MOST_BYTES, "a snapshot")?;
+        snapshot.root.check()?;
+        snapshot.stat.as_ref().map_or(Ok(()), Stream::check)?;
+        if !snapshot.is_in_order() {
+            return Err(SnapshotError::damaged("a snapshot", "its lists are not in order"));
+        }
+        if snapshot.root.tree().is_none() {
+            return Err(SnapshotError::damaged("a snapshot", "its root is not a folder"));
+        }
+        Ok(snapshot)
+    }
+
+    fn is_in_order(&self) -> bool {
+        let extensions = self.applications.iter().map(|app| &app.extensions).chain([&self.extensions]);
+        self.time.nanoseconds < 1_000_000_000
+            && extensions.into_iter().all(|list| list.is_sorted_by(|a, b| a.0 < b.0))
+            && self.paths.is_sorted_by(|a, b| a < b)
+            && self.tags.is_sorted_by(|a, b| a < b)
+            && [&self.owners.users, &self.owners.groups].iter().all(|list| list.is_sorted_by(|a, b| a.0 < b.0))
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, or it is damaged.
+    pub fn read(repository: &Repository, name: SnapshotName) -> Result<Self> {
+        let record = repository.read_record(Area::Snapshots, name)?;
+        if record.kind != RecordKind::SNAPSHOT {
+            return Err(SnapshotError::damaged(format!("snapshot {name}"), "it is another kind of record"));
+        }
+        Self::decode(&record.body)
+    }
+
+    /// Reads all, oldest first, and names those that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be listed.
+    pub fn read_all(repository: &Repository) -> Result<AllSnapshots> {
+        let mut all = AllSnapshots::default();
+        for name in repository.list_records(Area::Snapshots)? {
+            match Self::read(repository, name) {
+                Ok(snapshot) => all.snapshots.push((name, snapshot)),
+                // Forgotten since it was listed.
+                Err(SnapshotError::Store(StoreError::Missing { .. })) => {}
+                Err(e) => all.damaged.push((name, e)),
+            }
+        }
+        all.snapshots.sort_by_key(|(name, snapshot)| (snapshot.time, *name));
+        Ok(all)
+    }
+}
+
+/// All snapshots of a repository.
+#[derive(Debug, Default)]
+pub struct AllSnapshots {
+    /// Those that can be read, oldest first.
+    pub snapshots: Vec<(SnapshotName, Snapshot)>,
+    /// Those that cannot, and why.
+    pub damaged: Vec<(SnapshotName, SnapshotError)>,
+}

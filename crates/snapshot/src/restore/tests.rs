@@ -1,0 +1,6 @@
+//! Restoring, and being given what no honest program wrote.
+
+mod build;
+mod exact;
+mod hostile;
+mod in_place;

@@ -1,0 +1,314 @@
+//! Restoring over what is there already.
+
+use std::fs;
+use std::os::unix::fs::symlink as make_symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+
+use super::build::*;
+use crate::node::{Node, NodeKind, Time};
+use crate::progress::Outcome;
+use crate::record::Snapshot;
+use crate::restore::{Choice, Overwrite, RestoreOptions, restore};
+
+fn set_time(path: &Path, time: Time) {
+    let at = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    utimensat(CWD, path, &Timestamps { last_access: at, last_modification: at }, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+const EARLIER: Time = Time { seconds: 1_600_000_000, nanoseconds: 0 };
+const LATER: Time = Time { seconds: 1_800_000_000, nanoseconds: 0 };
+
+/// One file of five pages.
+fn one_file(home: &mut Home) -> (Snapshot, Vec<u8>) {
+    let bytes = noise(1, 20_480);
+    let file = home.file("f", &bytes);
+    let data = home.folder("data", [file]);
+    (home.snapshot(data), bytes)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Same,
+    SameOtherTime(Time),
+    OtherSameSizeSameTime,
+    Other(Time),
+    Shorter,
+    Longer,
+    Link,
+    Folder,
+}
+
+fn prepare(path: &Path, bytes: &[u8], outside: &Path, state: State) {
+    let mut other = bytes.to_vec();
+    other[5000] ^= 1;
+    let (content, time): (&[u8], Time) = match state {
+        State::Same => (bytes, THEN),
+        State::SameOtherTime(time) => (bytes, time),
+        State::OtherSameSizeSameTime => (&other, THEN),
+        State::Other(time) => (&other, time),
+        State::Shorter => (&bytes[..9000], EARLIER),
+        State::Longer => (&[bytes, b"more"].concat(), EARLIER),
+        State::Link => {
+            make_symlink(outside.join("canary"), path).unwrap();
+            return set_time(path, EARLIER);
+        }
+        State::Folder => {
+            fs::create_dir(path).unwrap();
+            return set_time(path, EARLIER);
+        }
+    };
+    fs::write(path, content).unwrap();
+    set_time(path, time);
+}
+
+/// What is to come of it: nothing, the same file, another file in its place, an error.
+#[derive(Debug, PartialEq)]
+enum Becomes {
+    Left,
+    Kept,
+    Replaced,
+    Failed,
+}
+
+#[test]
+fn every_rule_over_every_state() {
+    use Becomes::{Failed, Kept, Left, Replaced};
+    let rules = [Overwrite::Always, Overwrite::IfChanged, Overwrite::IfNewer, Overwrite::Never];
+    let table = [
+        (State::Same, [Kept, Kept, Left, Left]),
+        (State::SameOtherTime(EARLIER), [Kept, Kept, Kept, Left]),
+        (State::SameOtherTime(LATER), [Kept, Kept, Left, Left]),
+        (State::OtherSameSizeSameTime, [Replaced, Kept, Left, Left]),
+        (State::Other(EARLIER), [Replaced, Replaced, Replaced, Left]),
+        (State::Other(LATER), [Replaced, Replaced, Left, Left]),
+        (State::Shorter, [Replaced, Replaced, Replaced, Left]),
+        (State::Longer, [Replaced, Replaced, Replaced, Left]),
+        (State::Link, [Replaced, Replaced, Replaced, Left]),
+        (State::Folder, [Failed, Failed, Failed, Left]),
+    ];
+    let mut home = home();
+    let (snapshot, bytes) = one_file(&mut home);
+    let path = home.target().join("f");
+    for (state, expected) in table {
+        for (rule, expected) in rules.into_iter().zip(expected) {
+            if home.target().exists() {
+                fs::remove_dir_all(home.target()).unwrap();
+            }
+            fs::create_dir(home.target()).unwrap();
+            prepare(&path, &bytes, &home.path("outside"), state);
+            let before = look(&home.target()).remove(Path::new("f")).unwrap();
+            let (summary, log) = home.restore(&snapshot, |options| options.overwrite = rule);
+            let (summary, after) = (summary.unwrap(), look(&home.target()).remove(Path::new("f")).unwrap());
+            let case = format!("{state:?} {rule:?} {:?}", log.failed.lock());
+            let is_failed = expected == Failed;
+            assert_eq!(
+                (summary.errors, log.failures().len()),
+                (u64::from(is_failed), usize::from(is_failed)),
+                "{case}"
+            );
+            match expected {
+                Left | Failed => assert!(after == before, "{case}"),
+                Kept => assert!(
+                    after.inode == before.inode && after.content == before.content && after.modified == THEN,
+                    "{case}"
+                ),
+                Replaced => {
+                    assert!(after.inode != before.inode && after.content == bytes && after.modified == THEN, "{case}")
+                }
+            }
+            assert_eq!(summary.files_restored, u64::from(expected == Replaced), "{case}");
+        }
+    }
+}
+
+#[test]
+fn unchanged_ranges_come_from_the_old_file_even_where_the_repository_has_lost_them() {
+    let mut home = home();
+    let old = noise(1, 200_000);
+    let mut new = old.clone();
+    new[100_000..100_010].fill(0);
+    let mut extents: Vec<_> = old.chunks(4096).map(|chunk| home.data(chunk)).collect();
+    let lost = home.packs().len();
+    home.snapshot_flush();
+    let data_packs: Vec<_> = home.packs().into_iter().skip(lost).collect();
+    extents[24] = home.data(&new[24 * 4096..25 * 4096]);
+    let content = home.stream(extents);
+    let data = home.folder("data", [node("f", NodeKind::File { content, links: 0 })]);
+    let snapshot = home.snapshot(data);
+    fs::create_dir(home.target()).unwrap();
+    fs::write(home.target().join("f"), &old).unwrap();
+    data_packs.iter().for_each(|pack| damage(pack));
+    let (summary, log) = home.restore(&snapshot, |options| options.verify = true);
+    assert_eq!(
+        (summary.unwrap().errors, log.outcome("/data/f")),
+        (0, Some(Outcome::Changed)),
+        "{:?}",
+        log.failed.lock()
+    );
+    assert!(fs::read(home.target().join("f")).unwrap() == new);
+}
+
+#[test]
+fn a_file_of_many_windows_is_kept_if_it_is_the_same_and_rebuilt_if_its_end_differs() {
+    let mut home = home();
+    let bytes = noise(4, 100).repeat(12_000);
+    let chunk = home.data(&noise(4, 100));
+    let content = home.stream(std::iter::repeat_n(chunk, 12_000));
+    let data = home.folder("data", [node("f", NodeKind::File { content, links: 0 })]);
+    let snapshot = home.snapshot(data);
+    let path = home.target().join("f");
+    fs::create_dir(home.target()).unwrap();
+    for (at, expected) in [
+        (None, Outcome::Unmodified),
+        (Some(1_199_999), Outcome::Changed),
+        (Some(0), Outcome::Changed),
+        (Some(600_000), Outcome::Changed),
+    ] {
+        let mut old = bytes.clone();
+        if let Some(at) = at {
+            old[at] ^= 1;
+        }
+        fs::write(&path, &old).unwrap();
+        let (summary, log) = home.restore(&snapshot, |options| options.verify = true);
+        assert_eq!(
+            (summary.unwrap().errors, log.outcome("/data/f")),
+            (0, Some(expected)),
+            "{at:?} {:?}",
+            log.failed.lock()
+        );
+        assert!(fs::read(&path).unwrap() == bytes, "{at:?}");
+    }
+}
+
+#[test]
+fn holes_are_kept_and_made_in_place() {
+    let mut home = home();
+    let data = home.data(&noise(1, 4096));
+    let content = home.stream([crate::stream::Extent::Hole { bytes: 1 << 20 }, data]);
+    let data = home.folder("data", [node("f", NodeKind::File { content, links: 0 })]);
+    let snapshot = home.snapshot(data);
+    home.restore_all(&snapshot);
+    let first = look(&home.target()).remove(Path::new("f")).unwrap();
+    home.restore_all(&snapshot);
+    assert!(look(&home.target()).remove(Path::new("f")).unwrap() == first);
+    let mut changed = first.content.clone();
+    changed[77] = 1;
+    fs::write(home.target().join("f"), &changed).unwrap();
+    home.restore_all(&snapshot);
+    let again = look(&home.target()).remove(Path::new("f")).unwrap();
+    assert!(again.content == first.content && again.blocks == first.blocks);
+}
+
+#[test]
+fn metadata_alone_is_corrected_without_writing_but_not_through_another_name_of_the_file() {
+    let mut home = home();
+    let (snapshot, bytes) = one_file(&mut home);
+    home.restore_all(&snapshot);
+    let path = home.target().join("f");
+    xattr::set(&path, "user.extra", b"x").unwrap();
+    let before = fs::metadata(&path).unwrap();
+    home.restore_all(&snapshot);
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap()),
+        std::os::unix::fs::MetadataExt::ino(&before)
+    );
+    assert_eq!(xattr::get(&path, "user.extra").unwrap(), None);
+    fs::remove_file(&path).unwrap();
+    let other = home.path("elsewhere");
+    fs::write(&other, &bytes).unwrap();
+    fs::hard_link(&other, &path).unwrap();
+    set_time(&other, EARLIER);
+    home.restore_all(&snapshot);
+    assert!(look(&home.path("elsewhere").parent().unwrap().join("outside")).len() == 2);
+    let time = std::os::unix::fs::MetadataExt::mtime(&fs::metadata(&other).unwrap());
+    assert_eq!(time, EARLIER.seconds, "the other name's file is not ours");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_second_restore_changes_nothing() {
+    let mut home = home();
+    let big = noise(1, 100_000);
+    let head = home.file("link1", b"x");
+    let NodeKind::File { content, .. } = head.kind else { panic!() };
+    let links = ["link1", "link2"].map(|name| node(name, NodeKind::File { content: content.clone(), links: 3 }));
+    let file = home.file("f", &big);
+    let inner = home.folder("inner", [file, symlink("s", "t"), node("p", NodeKind::Fifo), node("k", NodeKind::Socket)]);
+    let inner = Node { mode: 0o555, ..inner };
+    let data = home.folder("data", links.into_iter().chain([inner]));
+    let snapshot = home.snapshot(data);
+    home.restore_all(&snapshot);
+    let first = look(&home.target());
+    for rule in [Overwrite::Always, Overwrite::IfChanged, Overwrite::IfNewer, Overwrite::Never] {
+        let (summary, log) = home.restore(&snapshot, |options| {
+            options.overwrite = rule;
+            options.delete = true;
+        });
+        let summary = summary.unwrap();
+        assert_eq!(
+            (summary.errors, summary.files_restored, summary.files_deleted),
+            (0, 0, 0),
+            "{rule:?} {:?}",
+            log.done.lock()
+        );
+        assert_eq!(look(&home.target()), first, "{rule:?}");
+    }
+}
+
+#[test]
+fn deleting_removes_what_is_not_in_the_snapshot_and_nothing_else() {
+    let mut home = home();
+    let (a, b) = (home.file("a", b"a"), home.file("b", b"b"));
+    let inner = home.folder("inner", [a, b.clone()]);
+    let data = home.folder("data", [inner, b]);
+    let snapshot = home.snapshot(data);
+    let target = home.target();
+    fs::create_dir_all(target.join("inner/old/deep/deeper")).unwrap();
+    fs::create_dir_all(target.join("more/kept")).unwrap();
+    for name in ["inner/old/deep/x", "inner/old/deep/deeper/y", "inner/z", "more/kept/keep.log", "more/w", "v"] {
+        fs::write(target.join(name), b"old").unwrap();
+    }
+    make_symlink(home.path("outside"), target.join("inner/out")).unwrap();
+    make_symlink(home.path("outside"), target.join("more/out")).unwrap();
+    let keep = |path: &Path, _: bool| if path.ends_with("keep.log") { Choice::Skip } else { Choice::Take };
+    for dry_run in [true, false] {
+        let before = look(&target);
+        let mut options =
+            RestoreOptions { delete: true, dry_run, ..RestoreOptions::new(&target, home.roots(&snapshot)) };
+        options.selection = &keep;
+        let log = Log::default();
+        let summary = restore(&home.repository, &snapshot, &options, &log).unwrap();
+        assert_eq!((summary.errors, log.failures()), (0, vec![]));
+        if dry_run {
+            assert_eq!(look(&target), before);
+        } else {
+            assert_eq!(summary.files_deleted, 10);
+        }
+    }
+    let names: Vec<PathBuf> = look(&target).into_keys().collect();
+    let expected =
+        ["", "b", "inner", "inner/a", "inner/b", "more", "more/kept", "more/kept/keep.log"].map(PathBuf::from);
+    assert_eq!(names, expected);
+    assert_eq!(fs::read(home.path("outside/canary")).unwrap(), b"alive");
+}
+
+#[test]
+fn a_folder_gives_way_to_a_file_only_where_deleting_was_asked_for() {
+    let mut home = home();
+    let (file, head) = (home.file("f", &noise(2, 100_000)), home.file("l", b"l"));
+    let data = home.folder("data", [file, head, symlink("s", "t")]);
+    let snapshot = home.snapshot(data);
+    for name in ["f/x", "l/x", "s/x"] {
+        fs::create_dir_all(home.target().join(name)).unwrap();
+    }
+    let (summary, log) = home.restore(&snapshot, |_| {});
+    assert_eq!(
+        (summary.unwrap().errors, log.failures()),
+        (3, ["/data/f", "/data/l", "/data/s"].map(String::from).to_vec())
+    );
+    let (summary, log) = home.restore(&snapshot, |options| options.delete = true);
+    assert_eq!((summary.unwrap().errors, log.failures()), (0, vec![]), "{:?}", log.failed.lock());
+    assert_eq!(look(&home.target()).len(), 4);
+}
