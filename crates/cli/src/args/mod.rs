@@ -1,0 +1,109 @@
+//! What was typed: the command line as clap reads it, which is also the manual.
+//!
+//! Owns: names, help texts, conflicts and the syntax of single values.
+//! Never: reads the environment, the clock or a file; `settings` resolves what was typed against those.
+//! Invariant: a value that got through here is well formed; nothing behind it parses text again, except times, which
+//! need a time zone.
+
+mod backup;
+mod browse;
+mod choose;
+mod global;
+mod key;
+mod refused;
+mod repository;
+mod restore;
+pub(crate) mod values;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use backup::BackupArgs;
+pub(crate) use browse::{Archive, DiffArgs, DumpArgs, FindArgs, LsArgs, LsSort, SnapshotsArgs};
+pub(crate) use choose::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
+pub(crate) use global::GlobalArgs;
+pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
+pub(crate) use repository::{
+    CatArgs, CatKind, CheckArgs, CompletionsArgs, Encryption, ForgetArgs, InitArgs, ManArgs, StatsArgs, StatsMode,
+};
+pub(crate) use restore::{Overwrite, RestoreArgs};
+
+/// Deduplicating, encrypted snapshots of folders and of the applications in them.
+///
+/// Each snapshot adds only what changed since the last one, and any of them can be brought back exactly.
+#[derive(Debug, Parser)]
+#[command(name = "treering", version, max_term_width = 100, after_long_help = AFTER_HELP, propagate_version = false)]
+pub(crate) struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+    0   done
+    1   failed, nothing was committed
+    2   the command line or a TREERING_* variable is wrong
+    3   done, but incomplete: a source could not be read, or an entry was not restored
+    5   something in the repository is damaged
+    6   the snapshot is saved, but an application in it is not known to be consistent
+    10  there is no repository at this place
+    12  wrong passphrase or key file
+    13  the repository's version or one of its features is not supported
+    14  out of space; the repository is intact
+    130 interrupted (SIGINT), 143 terminated (SIGTERM); the repository is intact
+
+Sizes are powers of 1024: 10M, 1.5G. Times are local unless they carry an offset: '2026-11-20 03:00'.
+A snapshot is named by its id (at least 4 digits of it), `latest` or `latest~N`; `:/sub/path` behind it picks a part.";
+
+/// One command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a new repository.
+    Init(InitArgs),
+    /// Create a new snapshot of files and folders.
+    Backup(Box<BackupArgs>),
+    /// List the snapshots.
+    Snapshots(SnapshotsArgs),
+    /// List the files of a snapshot.
+    Ls(LsArgs),
+    /// Find files, by name, in snapshots.
+    Find(FindArgs),
+    /// Show what differs between two snapshots.
+    Diff(DiffArgs),
+    /// Write a file, or a folder as a tar archive, to standard output.
+    Dump(DumpArgs),
+    /// Bring files back from a snapshot.
+    Restore(Box<RestoreArgs>),
+    /// Say how much there is, in snapshots and in the repository.
+    Stats(StatsArgs),
+    /// Print an internal object of the repository as JSON, or its bytes.
+    Cat(CatArgs),
+    /// Manage the passphrases and key files that open the repository.
+    Key(KeyArgs),
+    /// Drop snapshots by their ids. This frees no space, and drops nothing by age.
+    Forget(ForgetArgs),
+    /// Verify the repository.
+    Check(CheckArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page of treering or of one of its commands, or write all of them into a folder.
+    Man(ManArgs),
+    /// Print the version of treering.
+    Version,
+}
+
+/// Reads the command line; for an option that restic has and treering has not, the error says why.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(refused::explain)
+}
+
+/// The command as clap knows it, for completions and manual pages.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! `treering restore`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::values::selector;
+use super::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
+use crate::selector::Selector;
+
+/// Bring files back from a snapshot.
+///
+/// Where things go, which the first line of output says: a snapshot of one path puts that path's content into the
+/// target; one of several paths puts each under its full path in the target. `SNAPSHOT:/sub/path` and --path put the
+/// content of that folder into the target. --full-paths always uses full paths.
+///
+/// A file that exists and is the same is not touched; one that differs is rebuilt beside the old one and renamed
+/// over it. Set-uid and set-gid bits, file capabilities and device nodes are restored only with --privileged; without
+/// it they are counted, named, and make the exit code 3.
+#[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["positional", "snapshot", "at"])))]
+#[command(group(ArgGroup::new("where").required(true).args(["target", "original"])))]
+pub(crate) struct RestoreArgs {
+    /// The snapshot: its id, `latest` or `latest~N`, perhaps with `:/sub/path`.
+    #[arg(value_name = "SNAPSHOT", value_parser = selector())]
+    pub(crate) positional: Option<Selector>,
+
+    /// The snapshot, as an option.
+    #[arg(short, long, value_name = "SNAPSHOT", value_parser = selector())]
+    pub(crate) snapshot: Option<Selector>,
+
+    /// The newest snapshot that is not younger than this time, local unless it has an offset: '2026-11-20 03:00'.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+
+    /// Which snapshots; `--path` also says what of them to restore.
+    #[command(flatten)]
+    pub(crate) filter: SnapshotFilterArgs,
+
+    /// Restore into this folder. It is created if it does not exist.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) target: Option<PathBuf>,
+
+    /// Restore to where everything came from.
+    #[arg(long, conflicts_with = "full_paths")]
+    pub(crate) original: bool,
+
+    /// Put everything under its full path in the target.
+    #[arg(long)]
+    pub(crate) full_paths: bool,
+
+    /// What alone to restore.
+    #[command(flatten)]
+    pub(crate) include: IncludeArgs,
+
+    /// What not to restore.
+    #[command(flatten)]
+    pub(crate) exclude: ExcludeArgs,
+
+    /// What to do with a file that exists.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Overwrite::Always)]
+    pub(crate) overwrite: Overwrite,
+
+    /// Delete from the restored folders what is not in the snapshot. See what with --dry-run -v -v first.
+    #[arg(long)]
+    pub(crate) delete: bool,
+
+    /// Make holes also where a file was not sparse but holds long runs of zeros.
+    #[arg(long)]
+    pub(crate) sparse: bool,
+
+    /// Read every restored file again and compare it with the snapshot.
+    #[arg(long)]
+    pub(crate) verify: bool,
+
+    /// Also restore set-uid and set-gid bits, file capabilities and device nodes.
+    ///
+    /// Only for a repository that you trust: whoever can write to it chooses what these are.
+    #[arg(long)]
+    pub(crate) privileged: bool,
+
+    /// Write nothing, only say what would be done.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What to do with a file that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Overwrite {
+    /// Compare its content with the snapshot's, and write what differs.
+    Always,
+    /// Believe that a file of the same size and modification time is the same.
+    IfChanged,
+    /// Replace it only if the snapshot's modification time is newer.
+    IfNewer,
+    /// Leave it.
+    Never,
+}

@@ -1,0 +1,143 @@
+//! What may be typed.
+
+use super::*;
+use crate::selector::SnapshotRef;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(refused::explain)
+}
+
+#[track_caller]
+fn refused(line: &str) -> String {
+    parse(line).unwrap_err().to_string()
+}
+
+fn backup(line: &str) -> BackupArgs {
+    match parse(line).unwrap().command {
+        Command::Backup(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn restore(line: &str) -> RestoreArgs {
+    match parse(line).unwrap().command {
+        Command::Restore(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn clap_finds_nothing_wrong_with_the_definitions() {
+    command().debug_assert();
+}
+
+#[test]
+fn every_command_and_option_is_explained() {
+    fn visit(command: &clap::Command) {
+        assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+        for arg in command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+            assert!(arg.get_help().is_some(), "{} {} has no help", command.get_name(), arg.get_id());
+        }
+        command.get_subcommands().for_each(visit);
+    }
+    visit(&command());
+}
+
+#[test]
+fn global_options_stand_before_and_behind_the_command() {
+    let cli = parse("treering -r /r --json snapshots -p /p -v -v --compression -3").unwrap();
+    assert_eq!(cli.global.repo.as_deref(), Some("/r".as_ref()));
+    assert_eq!(cli.global.password_file.as_deref(), Some("/p".as_ref()));
+    assert_eq!(cli.global.verbose, 2);
+    assert_eq!(cli.global.compression, Some(values::Compression::Level(-3)));
+    assert!(cli.global.json);
+}
+
+#[test]
+fn conflicts_are_errors() {
+    for line in [
+        "treering -r /r --repository-file /f snapshots",
+        "treering -p /p --password-command c snapshots",
+        "treering -q -v snapshots",
+        "treering backup --stdin /x",
+        "treering backup --stdin --files-from /x",
+        "treering backup --force --parent latest /x",
+        "treering backup --stdin-from-command",
+        "treering backup",
+        "treering restore latest --snapshot latest -t /t",
+        "treering restore latest --at 2026-11-20 -t /t",
+        "treering restore latest -t /t --original",
+        "treering restore latest",
+        "treering restore -t /t",
+        "treering cat snapshot",
+        "treering forget",
+        "treering key add --new-password-file /f --new-key-file /k",
+    ] {
+        assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn values_are_checked() {
+    for line in [
+        "treering --compression 23 snapshots",
+        "treering --compression 0 snapshots",
+        "treering --compression zstd snapshots",
+        "treering --key-hint xyz snapshots",
+        "treering backup --read-concurrency 0 /x",
+        "treering backup --exclude-larger-than 10X /x",
+        "treering backup --exclude-if-present a/b /x",
+        "treering backup --app SQLite /x",
+        "treering init --encryption rot13",
+        "treering restore newest -t /t",
+        "treering restore latest -t /t --overwrite sometimes",
+        "treering forget yesterday",
+        "treering forget abc",
+    ] {
+        assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn a_command_for_standard_input_keeps_its_options() {
+    let args = backup("treering backup --stdin-from-command --stdin-filename db.sql -- pg_dump -x --host h db");
+    assert!(args.stdin_from_command && !args.one_file_system);
+    assert_eq!(args.host, None);
+    assert_eq!(args.paths, ["pg_dump", "-x", "--host", "h", "db"]);
+}
+
+#[test]
+fn backup_takes_restics_options() {
+    let args = backup(
+        "treering backup /a /b -e *.o --iexclude *.TMP --exclude-file /e --exclude-if-present .nobackup:sig \
+         --exclude-caches --exclude-larger-than 1.5G -x --tag a,b --tag c -H web --parent latest -n \
+         --app sqlite --app je --ignore-inode",
+    );
+    assert_eq!(args.paths, ["/a", "/b"]);
+    assert_eq!(args.exclude_larger_than, Some(3 << 29));
+    assert_eq!(args.tag.iter().flat_map(|list| &list.0).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(args.exclude_if_present[0].header.as_deref(), Some("sig"));
+    assert_eq!(args.app.len(), 2);
+    assert!(args.one_file_system && args.dry_run && args.exclude_caches && args.ignore_inode);
+    assert_eq!(backup("treering backup /a").app, [values::AppChoice::Auto]);
+}
+
+#[test]
+fn restore_names_its_snapshot_in_three_ways() {
+    let args = restore("treering restore latest~1:/srv/je --target /t");
+    let selector = args.positional.unwrap();
+    assert_eq!(selector.snapshot, SnapshotRef::Latest { back: 1 });
+    assert_eq!(selector.sub_path.as_deref(), Some(b"/srv/je".as_slice()));
+    assert!(restore("treering restore --snapshot 3f9c2a71 -t /t").snapshot.is_some());
+    let args = restore("treering restore --at 2026-11-20 --path /srv/je --host h -t /t");
+    assert_eq!(args.at.as_deref(), Some("2026-11-20"));
+    assert_eq!(args.filter.path, [std::path::PathBuf::from("/srv/je")]);
+}
+
+#[test]
+fn restics_meaningless_options_are_refused_with_a_reason() {
+    assert!(refused("treering snapshots --no-lock").contains("take no lock"));
+    assert!(refused("treering snapshots -o s3.layout=x").contains("no extended options"));
+    assert!(refused("treering backup --limit-upload=5 /x").contains("ionice"));
+    assert!(refused("treering init --insecure-no-password").contains("--encryption none"));
+}

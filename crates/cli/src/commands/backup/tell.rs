@@ -1,0 +1,116 @@
+//! What is said about a backup at its end, in restic's words.
+
+use std::time::Duration;
+
+use treering_snapshot::backup::BackupOutcome;
+use treering_snapshot::capture::Verdict;
+use treering_snapshot::record::{AppEntry, Statistics};
+
+use crate::args::BackupArgs;
+use crate::context::Context;
+use crate::exit::{Failure, Kind, Outcome};
+use crate::output::Printer;
+use crate::output::messages::{BackupSummary, Message};
+use crate::output::{objects, table};
+use crate::settings::Verbosity;
+use crate::{escape, size, time};
+
+/// Prints the summary; what is not as it should be makes a failure of it.
+pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Outcome {
+    match context.printer.json {
+        true => context.printer.json(&Message::BackupSummary(summary(context, args, outcome)))?,
+        false => print(context.printer, args, outcome)?,
+    }
+    verdict(outcome)
+}
+
+fn print(printer: Printer, args: &BackupArgs, outcome: &BackupOutcome) -> Outcome {
+    let statistics = &outcome.snapshot.statistics;
+    let say = |line: &str| printer.note(Verbosity::Normal, line);
+    say("")?;
+    say(&counts("Files:", [statistics.files_new, statistics.files_changed, statistics.files_unmodified]))?;
+    say(&counts("Dirs:", [statistics.dirs_new, statistics.dirs_changed, statistics.dirs_unmodified]))?;
+    outcome.snapshot.applications.iter().try_for_each(|app| say(&app_line(app)))?;
+    let (added, stored) = (size::show(statistics.added_bytes), size::show(statistics.stored_bytes));
+    let verb = if args.dry_run { "Would add" } else { "Added" };
+    say(&format!("{verb} to the repository: {added} ({stored} stored)"))?;
+    say("")?;
+    let (total, took) = (size::show(statistics.total_bytes), time::show_duration(duration(statistics)));
+    say(&format!("processed {} files, {total} in {took}", statistics.total_files))?;
+    say(&last_line(args, outcome))
+}
+
+fn last_line(args: &BackupArgs, outcome: &BackupOutcome) -> String {
+    match outcome.name {
+        Some(name) => format!("snapshot {} saved", name.short()),
+        None if args.dry_run => "nothing was stored (--dry-run)".to_owned(),
+        None => "skipped creating snapshot: nothing has changed since the parent".to_owned(),
+    }
+}
+
+fn counts(what: &str, [new, changed, unmodified]: [u64; 3]) -> String {
+    format!("{what:<11} {new:>5} new, {changed:>5} changed, {unmodified:>5} unmodified")
+}
+
+fn app_line(app: &AppEntry) -> String {
+    let path = escape::terminal(&app.path);
+    let (kind, verdict, detail) = (escape::text(&app.kind), escape::text(&app.verdict), escape::text(&app.detail));
+    format!("{:<11} {verdict}: {path} ({detail})", format!("{kind}:"))
+}
+
+fn duration(statistics: &Statistics) -> Duration {
+    Duration::from_millis(u64::try_from(statistics.ended_ms - statistics.started_ms).unwrap_or(0))
+}
+
+fn summary(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> BackupSummary {
+    let statistics = &outcome.snapshot.statistics;
+    BackupSummary {
+        files_new: statistics.files_new,
+        files_changed: statistics.files_changed,
+        files_unmodified: statistics.files_unmodified,
+        dirs_new: statistics.dirs_new,
+        dirs_changed: statistics.dirs_changed,
+        dirs_unmodified: statistics.dirs_unmodified,
+        data_blobs: statistics.chunks_new,
+        tree_blobs: 0,
+        data_added: statistics.added_bytes,
+        data_added_packed: statistics.stored_bytes,
+        total_files_processed: statistics.total_files,
+        total_bytes_processed: statistics.total_bytes,
+        total_duration: duration(statistics).as_secs_f64(),
+        backup_start: objects::rfc3339_ms(statistics.started_ms, &context.zone),
+        backup_end: objects::rfc3339_ms(statistics.ended_ms, &context.zone),
+        snapshot_id: outcome.name.map(|name| name.to_string()),
+        dry_run: args.dry_run,
+        error_count: statistics.errors,
+        apps: outcome.snapshot.applications.iter().map(objects::app).collect(),
+    }
+}
+
+/// Missing files outweigh a doubtful application; both are said.
+fn verdict(outcome: &BackupOutcome) -> Outcome {
+    let doubtful = doubtful(&outcome.snapshot.applications);
+    let errors = outcome.snapshot.statistics.errors;
+    let kind = match (errors, doubtful.is_empty()) {
+        (0, true) => return Ok(()),
+        (0, false) => Kind::AppNotConsistent,
+        _ => Kind::Incomplete,
+    };
+    let unread =
+        (errors > 0).then(|| format!("{} could not be read, or not consistently", table::count(errors, "item")));
+    let reasons: Vec<String> = unread.into_iter().chain(doubtful).collect();
+    let safe = match outcome.name {
+        Some(name) => format!("Snapshot {} is saved and holds everything else.", name.short()),
+        None => "Nothing was stored.".to_owned(),
+    };
+    Err(Failure::new(kind, reasons.join("; ")).safe(safe))
+}
+
+fn doubtful(applications: &[AppEntry]) -> Vec<String> {
+    let bad = applications.iter().filter(|app| Verdict::from_word(&app.verdict) != Verdict::Consistent);
+    bad.map(|app| {
+        let path = String::from_utf8_lossy(&app.path);
+        format!("{} {path} is not known to be consistent ({}: {})", app.kind, app.verdict, app.detail)
+    })
+    .collect()
+}

@@ -1,0 +1,214 @@
+//! A folder as a POSIX tar archive (pax).
+//!
+//! Owns: what of a node goes into which header. Names, times and attributes that a plain header cannot hold exactly go
+//! into a pax header before it, attributes as GNU tar and bsdtar read them (`SCHILY.xattr.`).
+//! Invariant: a name with several hard links has its content once, at its first name. What an archive cannot hold is
+//! named.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+use treering_snapshot::list::{Flow, walk_tree};
+use treering_snapshot::record::Owners;
+use treering_snapshot::restore::write_file;
+use treering_snapshot::{Node, NodeKind};
+use treering_store::{ChunkReader, Repository};
+
+use super::explained;
+use crate::exit::Failure;
+
+/// Content is padded to blocks of this size.
+const BLOCK_BYTES: u64 = 512;
+/// The longest name or link target of a plain header.
+const NAME_MOST_BYTES: usize = 100;
+
+/// What all entries share.
+pub(super) struct Archive<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) owners: &'a Owners,
+    /// Names in the archive are relative to this folder.
+    pub(super) base: &'a Path,
+}
+
+impl Archive<'_> {
+    /// Writes a folder and everything in it; returns what was left out.
+    pub(super) fn write(
+        &self,
+        reader: &mut ChunkReader<'_>,
+        (path, node): (&Path, &Node),
+        out: &mut dyn Write,
+    ) -> Result<Vec<String>, Failure> {
+        let mut contents = self.repository.reader()?;
+        let mut writer = Writer::new(self, &mut contents, out);
+        let mut outcome = if path == self.base { Ok(()) } else { writer.entry(path, node) };
+        let walked = walk_tree(reader, node, path, |path, node| {
+            outcome = writer.entry(path, node);
+            if outcome.is_ok() { Flow::Enter } else { Flow::Stop }
+        });
+        outcome?;
+        // An archive that lacks a folder without saying so would be worse than none.
+        if let Some((_, error)) = walked?.damaged.into_iter().next() {
+            return Err(error.into());
+        }
+        let Writer { mut builder, skipped, .. } = writer;
+        builder.finish().map_err(|error| Failure::stdout(&error))?;
+        Ok(skipped)
+    }
+}
+
+/// The archive under way.
+struct Writer<'a, 'r, 'o> {
+    archive: &'a Archive<'a>,
+    contents: &'a mut ChunkReader<'r>,
+    builder: Builder<&'o mut dyn Write>,
+    /// By the number of the hard links: the name that has the content.
+    first_names: HashMap<u64, Vec<u8>>,
+    skipped: Vec<String>,
+}
+
+impl<'a, 'r, 'o> Writer<'a, 'r, 'o> {
+    fn new(archive: &'a Archive<'a>, contents: &'a mut ChunkReader<'r>, out: &'o mut dyn Write) -> Self {
+        let (builder, first_names, skipped) = (Builder::new(out), HashMap::new(), Vec::new());
+        Writer { archive, contents, builder, first_names, skipped }
+    }
+
+    fn entry(&mut self, path: &Path, node: &Node) -> Result<(), Failure> {
+        let mut name = path.strip_prefix(self.archive.base).unwrap_or(path).as_os_str().as_bytes().to_vec();
+        if node.tree().is_some() {
+            name.push(b'/');
+        }
+        let link = match &node.kind {
+            NodeKind::File { links, .. } if *links != 0 => self.first_names.get(links).cloned(),
+            NodeKind::Symlink { target } => Some(target.clone()),
+            _ => None,
+        };
+        let Some(kind) = entry_type(&node.kind, link.is_some()) else {
+            self.skipped.push(format!("{}: an archive cannot hold a socket", path.display()));
+            return Ok(());
+        };
+        if let NodeKind::File { links: links @ 1.., .. } = node.kind {
+            self.first_names.entry(links).or_insert_with(|| name.clone());
+        }
+        let has_content = kind == EntryType::Regular;
+        let written = self.headers(kind, &name, link.as_deref(), node);
+        written.map_err(|error| Failure::stdout(&error))?;
+        if has_content { self.content(node) } else { Ok(()) }
+    }
+
+    fn headers(&mut self, kind: EntryType, name: &[u8], link: Option<&[u8]>, node: &Node) -> io::Result<()> {
+        let records = pax_records(name, link, node);
+        if !records.is_empty() {
+            let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+            self.builder.append_pax_extensions(records)?;
+        }
+        let mut header = header(kind, node, self.archive.owners);
+        put(&mut header.as_old_mut().name, name);
+        put(&mut header.as_old_mut().linkname, link.unwrap_or_default());
+        header.set_cksum();
+        self.builder.get_mut().write_all(header.as_bytes())
+    }
+
+    fn content(&mut self, node: &Node) -> Result<(), Failure> {
+        let out = self.builder.get_mut();
+        write_file(self.archive.repository, self.contents, node, out).map_err(explained)?;
+        let padding = (BLOCK_BYTES - node.size() % BLOCK_BYTES) % BLOCK_BYTES;
+        let zeros = [0; BLOCK_BYTES as usize];
+        let padded = out.write_all(zeros.get(..padding as usize).unwrap_or_default());
+        padded.map_err(|error| Failure::stdout(&error))
+    }
+}
+
+/// `None` for what an archive cannot hold.
+fn entry_type(kind: &NodeKind, has_link: bool) -> Option<EntryType> {
+    Some(match kind {
+        NodeKind::Folder { .. } => EntryType::Directory,
+        NodeKind::File { .. } if has_link => EntryType::Link,
+        NodeKind::File { .. } => EntryType::Regular,
+        NodeKind::Symlink { .. } => EntryType::Symlink,
+        NodeKind::Fifo => EntryType::Fifo,
+        NodeKind::CharDevice { .. } => EntryType::Char,
+        NodeKind::BlockDevice { .. } => EntryType::Block,
+        NodeKind::Socket => return None,
+    })
+}
+
+/// All but the names. Numbers too large for octal digits are stored as GNU tar does it.
+fn header(kind: EntryType, node: &Node, owners: &Owners) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(u32::from(node.mode));
+    header.set_uid(u64::from(node.uid));
+    header.set_gid(u64::from(node.gid));
+    header.set_mtime(u64::try_from(node.modified.seconds).unwrap_or(0));
+    header.set_size(if kind == EntryType::Regular { node.size() } else { 0 });
+    let name = |names: &[(u32, String)], id| names.iter().find(|(known, _)| *known == id).map(|(_, name)| name.clone());
+    // A name that is too long is left out; the number stands beside it.
+    let _ = header.set_username(&name(&owners.users, node.uid).unwrap_or_default());
+    let _ = header.set_groupname(&name(&owners.groups, node.gid).unwrap_or_default());
+    if let NodeKind::CharDevice { device } | NodeKind::BlockDevice { device } = node.kind {
+        // Only headers of the old format have no place for these.
+        let _ = header.set_device_major(rustix::fs::major(device));
+        let _ = header.set_device_minor(rustix::fs::minor(device));
+    }
+    header
+}
+
+/// What the plain header cannot say exactly.
+fn pax_records(name: &[u8], link: Option<&[u8]>, node: &Node) -> Vec<(String, Vec<u8>)> {
+    let mut records: Vec<(String, Vec<u8>)> = Vec::new();
+    let names = [("path", Some(name)), ("linkpath", link)];
+    for (key, value) in names.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        // A short name of other bytes than UTF-8 stands in the plain header, where every tar takes it as it is.
+        let is_foreign = !value.is_ascii() && std::str::from_utf8(value).is_ok();
+        if value.len() > NAME_MOST_BYTES || is_foreign {
+            records.push((key.to_owned(), value.to_vec()));
+        }
+    }
+    if records.iter().any(|(_, value)| std::str::from_utf8(value).is_err()) {
+        records.insert(0, ("hdrcharset".to_owned(), b"BINARY".to_vec()));
+    }
+    if node.modified.nanoseconds != 0 || node.modified.seconds < 0 {
+        records.push(("mtime".to_owned(), decimal(node.modified).into_bytes()));
+    }
+    for (name, value) in &node.xattrs {
+        if let Ok(name) = std::str::from_utf8(name) {
+            records.push((format!("SCHILY.xattr.{name}"), value.clone()));
+        }
+    }
+    records
+}
+
+/// Seconds since 1970 with their fraction; stored moments count the fraction upwards, also before 1970.
+fn decimal(moment: treering_snapshot::Time) -> String {
+    match (moment.seconds, moment.nanoseconds) {
+        (seconds, 0) => seconds.to_string(),
+        (seconds @ 0.., nanoseconds) => format!("{seconds}.{nanoseconds:09}"),
+        (seconds, nanoseconds) => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds),
+    }
+}
+
+/// As much as fits; what does not fit is in the pax header.
+fn put(field: &mut [u8], value: &[u8]) {
+    for (to, from) in field.iter_mut().zip(value) {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use treering_snapshot::Time;
+
+    use super::*;
+
+    #[test]
+    fn fractions_before_1970_are_counted_downwards() {
+        let decimal = |seconds, nanoseconds| decimal(Time { seconds, nanoseconds });
+        assert_eq!(decimal(5, 0), "5");
+        assert_eq!(decimal(5, 250_000_000), "5.250000000");
+        assert_eq!(decimal(-1, 250_000_000), "-0.750000000");
+        assert_eq!(decimal(-2, 0), "-2");
+    }
+}

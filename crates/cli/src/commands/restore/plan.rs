@@ -1,0 +1,182 @@
+//! What of which snapshot goes where.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use treering_snapshot::record::AllSnapshots;
+use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Root, layout};
+use treering_snapshot::select::{self, Filter, Named};
+
+use crate::args::{Overwrite, RestoreArgs};
+use crate::context::{Context, Opened};
+use crate::exit::Failure;
+use crate::output::objects;
+use crate::patterns::Patterns;
+use crate::selector::Selector;
+use crate::settings::snapshot_filter;
+use crate::{choice, escape, paths, time};
+
+/// Says of a path, and whether it is a folder, what is done with it.
+type Selection = Box<dyn Fn(&Path, bool) -> Choice + Sync>;
+
+/// Everything that the library's options borrow or hold.
+pub(super) struct Plan<'a> {
+    args: &'a RestoreArgs,
+    /// The snapshot.
+    pub(super) named: Named,
+    /// Where to, absolute.
+    pub(super) target: PathBuf,
+    roots: Vec<Root>,
+    full_paths: bool,
+    selection: Selection,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn make(context: &Context, opened: &Opened, args: &'a RestoreArgs) -> Result<Self, Failure> {
+        let mut filter = snapshot_filter(&args.filter, &context.environment);
+        let wanted = std::mem::take(&mut filter.paths);
+        let mut all = choice::all(&opened.repository, context.printer)?;
+        all.snapshots.retain(|(_, snapshot)| wanted.iter().all(|path| holds(&snapshot.paths, path)));
+        let selector = args.positional.as_ref().or(args.snapshot.as_ref());
+        let named = snapshot(context, args, selector, &all, &filter)?.clone();
+        let sub_paths = sub_paths(selector, wanted)?;
+        let full_paths = args.full_paths || args.original || sub_paths.len() > 1;
+        let roots = roots(opened, &named, &sub_paths, full_paths)?;
+        let target = match &args.target {
+            Some(target) => paths::absolute(target)?,
+            None => PathBuf::from("/"),
+        };
+        let selection = selection(Patterns::of_includes(&args.include)?, Patterns::of_excludes(&args.exclude)?);
+        let full_paths = full_paths || roots.len() > 1;
+        Ok(Plan { args, named, target, roots, full_paths, selection })
+    }
+
+    /// The library's options.
+    pub(super) fn options(&self) -> RestoreOptions<'_> {
+        RestoreOptions {
+            selection: &*self.selection,
+            overwrite: overwrite(self.args.overwrite),
+            delete: self.args.delete,
+            sparse: self.args.sparse,
+            verify: self.args.verify,
+            privileged: self.args.privileged,
+            dry_run: self.args.dry_run,
+            ..RestoreOptions::new(&self.target, self.roots.clone())
+        }
+    }
+
+    /// Whether nothing is written.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.args.dry_run
+    }
+
+    /// The first line: what goes where.
+    pub(super) fn says_where(&self) -> String {
+        let verb = if self.args.dry_run { "would restore" } else { "restoring" };
+        let (id, target) = (self.named.0.short(), escape::path(&self.target));
+        let what: Vec<_> = self.roots.iter().map(|root| escape::path(&root.path)).collect();
+        let what = what.join(", ");
+        match self.roots.as_slice() {
+            _ if self.args.original => format!("{verb} {what} of snapshot {id} to where it came from"),
+            [root] if !self.full_paths && root.node.tree().is_some() => {
+                format!("{verb} the content of {what} of snapshot {id} into {target}")
+            }
+            [_] if !self.full_paths => format!("{verb} {what} of snapshot {id} into {target}"),
+            _ => format!("{verb} {what} of snapshot {id} into {target}, under its full path"),
+        }
+    }
+}
+
+/// Whether a path is one of a snapshot's, or lies in one of them.
+fn holds(stored: &[Vec<u8>], path: &Path) -> bool {
+    stored.iter().any(|stored| path.starts_with(Path::new(std::ffi::OsStr::from_bytes(stored))))
+}
+
+fn snapshot<'s>(
+    context: &Context,
+    args: &RestoreArgs,
+    selector: Option<&Selector>,
+    all: &'s AllSnapshots,
+    filter: &Filter,
+) -> Result<&'s Named, Failure> {
+    match (selector, &args.at) {
+        (Some(selector), _) => choice::one(all, selector, filter),
+        (None, Some(typed)) => {
+            let moment = time::parse(typed, &context.zone);
+            let moment = moment.map_err(|error| Failure::usage("--at is wrong").because(&error))?;
+            Ok(select::at(all, objects::stored_time(moment), filter)?)
+        }
+        (None, None) => Err(Failure::usage("no snapshot was named")),
+    }
+}
+
+/// The parts that were asked for; none for the whole snapshot.
+fn sub_paths(selector: Option<&Selector>, wanted: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    match selector.filter(|selector| selector.sub_path.is_some()) {
+        Some(_) if !wanted.is_empty() => {
+            Err(Failure::usage("a part of the snapshot is named twice").next("Use `:/sub/path` or --path, not both."))
+        }
+        Some(selector) => Ok(vec![choice::sub_path(selector)]),
+        None => Ok(wanted),
+    }
+}
+
+fn roots(opened: &Opened, (_, snapshot): &Named, sub_paths: &[PathBuf], full: bool) -> Result<Vec<Root>, Failure> {
+    let mut reader = opened.repository.reader()?;
+    if sub_paths.is_empty() {
+        return Ok(layout(snapshot, &mut reader, None, full)?);
+    }
+    let mut roots = Vec::new();
+    for path in outermost(sub_paths) {
+        roots.extend(layout(snapshot, &mut reader, Some(path), full)?);
+    }
+    Ok(roots)
+}
+
+/// Without what lies in another one, and each once.
+fn outermost(paths: &[PathBuf]) -> Vec<&Path> {
+    let is_inner = |at: usize, path: &Path| {
+        let mut others = paths.iter().enumerate().filter(|(other, _)| *other != at);
+        others.any(|(other, outer)| path.starts_with(outer) && (path != outer || other < at))
+    };
+    let kept = paths.iter().enumerate().filter(|(at, path)| !is_inner(*at, path));
+    kept.map(|(_, path)| path.as_path()).collect()
+}
+
+fn selection(includes: Patterns, excludes: Patterns) -> Selection {
+    Box::new(move |path, is_folder| {
+        let path = path.as_os_str().as_bytes();
+        if excludes.matches(path) {
+            return Choice::Skip;
+        }
+        if includes.is_empty() {
+            return Choice::Take;
+        }
+        let verdict = includes.verdict(path);
+        match (verdict.matched, verdict.child_may_match && is_folder) {
+            (true, _) => Choice::Take,
+            (false, true) => Choice::Descend,
+            (false, false) => Choice::Skip,
+        }
+    })
+}
+
+fn overwrite(typed: Overwrite) -> library::Overwrite {
+    match typed {
+        Overwrite::Always => library::Overwrite::Always,
+        Overwrite::IfChanged => library::Overwrite::IfChanged,
+        Overwrite::IfNewer => library::Overwrite::IfNewer,
+        Overwrite::Never => library::Overwrite::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_restored_twice() {
+        let paths: Vec<PathBuf> = ["/a/b", "/a", "/a", "/ab"].iter().map(PathBuf::from).collect();
+        assert_eq!(outermost(&paths), [Path::new("/a"), Path::new("/ab")]);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the errors of the libraries mean for whoever runs the command.
+//!
+//! Owns: the kind of each error, what is safe in spite of it and what to do next.
+//! Invariant: every error of the store means the same in every command; what only one command can promise (that no
+//! snapshot was written, for instance) it adds by itself.
+
+use std::error::Error;
+
+use treering_snapshot::SnapshotError;
+use treering_store::StoreError;
+
+use super::{Failure, Kind, kind_of_io};
+use crate::process;
+
+const FREE_SPACE: &str = "Free some space and run the command again.";
+const CHECK: &str = "Run `treering check` to see what is affected.";
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let mut failure = explained(kind_of_store(&error), &error);
+        failure.safe = safe_of_store(&error).map(str::to_owned);
+        match advice_of_store(&error) {
+            Some(advice) => failure.next(advice),
+            None => failure,
+        }
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        if let SnapshotError::Store(error) = error {
+            return error.into();
+        }
+        let failure = explained(kind_of_snapshot(&error), &error);
+        match advice_of_snapshot(&error) {
+            Some(advice) => failure.next(advice),
+            None => failure,
+        }
+    }
+}
+
+/// What happened is the error itself; the causes are what lies below it.
+fn explained(kind: Kind, error: &(dyn Error + 'static)) -> Failure {
+    let failure = Failure::new(kind, error.to_string());
+    match error.source() {
+        Some(cause) => failure.because(cause),
+        None => failure,
+    }
+}
+
+fn kind_of_store(error: &StoreError) -> Kind {
+    match error {
+        _ if error.is_out_of_space() => Kind::OutOfSpace,
+        StoreError::NoRepository { .. } => Kind::NoRepository,
+        StoreError::WrongKey { .. }
+        | StoreError::KeyNeeded
+        | StoreError::KeyUnexpected { .. }
+        | StoreError::BadKeyFile { .. } => Kind::WrongKey,
+        StoreError::Unsupported { .. } => Kind::Unsupported,
+        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } | StoreError::ChunkMissing { .. } => Kind::Damaged,
+        _ => Kind::Failed,
+    }
+}
+
+fn safe_of_store(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        _ if error.is_out_of_space() => "The repository is intact.",
+        StoreError::NotEmpty { .. }
+        | StoreError::WrongKey { .. }
+        | StoreError::LastKey
+        | StoreError::Unsupported { .. } => "Nothing was changed.",
+        StoreError::PacksGone { .. } | StoreError::ParentGone { .. } | StoreError::Verify { .. } => {
+            "The repository is intact."
+        }
+        StoreError::Index { .. } => "What is stored does not depend on the index, which can be made anew.",
+        StoreError::Damaged { .. } | StoreError::ChunkMissing { .. } => "Everything else can be restored.",
+        _ => return None,
+    })
+}
+
+fn advice_of_store(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        _ if error.is_out_of_space() => FREE_SPACE,
+        StoreError::NoRepository { .. } => {
+            "Check -r and TREERING_REPOSITORY, or make a new repository with `treering init`."
+        }
+        StoreError::NotEmpty { .. } => "Choose a folder that is empty or does not exist.",
+        StoreError::WrongKey { .. } => "`treering key list`, opened otherwise, shows what opens it.",
+        StoreError::KeyNeeded => "Use --key-file, --password-file, --password-command or TREERING_PASSWORD.",
+        StoreError::KeyUnexpected { .. } => {
+            "If it was made with --encryption none, give neither passphrase nor key file. If it was not, somebody has \
+             exchanged it: do not use it."
+        }
+        StoreError::BadKeyFile { .. } => "A key file is made by `treering key new-file`.",
+        StoreError::Unsupported { .. } => "Use a newer version of treering.",
+        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } | StoreError::ChunkMissing { .. } => CHECK,
+        StoreError::LastKey => "Add another key first: `treering key add`.",
+        StoreError::PacksGone { .. } | StoreError::ParentGone { .. } => {
+            "Run the backup again; what was stored is not stored twice."
+        }
+        StoreError::Verify { .. } => "Test the memory of this machine.",
+        _ => return None,
+    })
+}
+
+fn kind_of_snapshot(error: &SnapshotError) -> Kind {
+    match error {
+        SnapshotError::Store(error) => kind_of_store(error),
+        SnapshotError::Io { source, .. } => kind_of_io(source),
+        SnapshotError::Damaged { .. } => Kind::Damaged,
+        SnapshotError::Interrupted => process::interruption(),
+        SnapshotError::BadPattern { .. } | SnapshotError::Ambiguous { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
+    Some(match error {
+        SnapshotError::Io { source, .. } if kind_of_io(source) == Kind::OutOfSpace => FREE_SPACE,
+        SnapshotError::Damaged { .. } => CHECK,
+        SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
+        SnapshotError::Ambiguous { .. } => "Give more digits.",
+        SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_store_keep_their_kind_and_their_causes() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = StoreError::Io { action: "write", path: "/r/pack".into(), source: full };
+        let failure = Failure::from(SnapshotError::Store(error));
+        assert_eq!(failure.kind, Kind::OutOfSpace);
+        assert_eq!(failure.message(), "cannot write /r/pack: No space left on device (os error 28)");
+        let failure = Failure::from(StoreError::NoRepository { place: "/r".into() });
+        assert_eq!((failure.kind, failure.message().as_str()), (Kind::NoRepository, "there is no repository at /r"));
+        assert!(failure.next.unwrap().contains("treering init"));
+        assert_eq!(Failure::from(StoreError::WrongKey { what: "passphrase" }).kind, Kind::WrongKey);
+        assert_eq!(Failure::from(StoreError::Unsupported { what: "x".into() }).kind, Kind::Unsupported);
+    }
+}

@@ -1,0 +1,106 @@
+//! What `backup` says.
+
+use serde::Serialize;
+
+use super::{AppObject, is_zero};
+
+/// Progress.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct BackupStatus {
+    /// Since the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_elapsed: u64,
+    /// Estimated.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_remaining: u64,
+    /// From 0 to 1.
+    pub(crate) percent_done: f64,
+    /// Estimated until the walk has ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_files: u64,
+    /// Files that are done.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_done: u64,
+    /// Estimated until the walk has ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_bytes: u64,
+    /// Bytes that are done, those of unchanged files counted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) bytes_done: u64,
+    /// Items that failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) error_count: u64,
+    /// Files that are being read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) current_files: Vec<String>,
+}
+
+/// One item is done.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct BackupVerbose {
+    /// `new`, `modified`, `unchanged`, or `scan_finished`.
+    pub(crate) action: &'static str,
+    /// The path.
+    pub(crate) item: String,
+    /// The exact path if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) item_raw: Option<String>,
+    /// How long it took.
+    pub(crate) duration: f64,
+    /// New data of the file, before compression.
+    pub(crate) data_size: u64,
+    /// New data of the file, as stored.
+    pub(crate) data_size_in_repo: u64,
+    /// New data of the folder, before compression.
+    pub(crate) metadata_size: u64,
+    /// New data of the folder, as stored.
+    pub(crate) metadata_size_in_repo: u64,
+    /// With `scan_finished`: all files.
+    pub(crate) total_files: u64,
+}
+
+/// The end.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct BackupSummary {
+    /// Files that the parent did not have.
+    pub(crate) files_new: u64,
+    /// Files that were read again.
+    pub(crate) files_changed: u64,
+    /// Files taken over from the parent.
+    pub(crate) files_unmodified: u64,
+    /// Folders that the parent did not have.
+    pub(crate) dirs_new: u64,
+    /// Folders that changed.
+    pub(crate) dirs_changed: u64,
+    /// Folders taken over from the parent.
+    pub(crate) dirs_unmodified: u64,
+    /// New chunks.
+    pub(crate) data_blobs: u64,
+    /// Always 0: new chunks of trees are counted with those of files.
+    pub(crate) tree_blobs: u64,
+    /// New data before compression.
+    pub(crate) data_added: u64,
+    /// New data as stored: how much the repository has grown, headers and trailers included.
+    pub(crate) data_added_packed: u64,
+    /// All files of the snapshot.
+    pub(crate) total_files_processed: u64,
+    /// All their bytes.
+    pub(crate) total_bytes_processed: u64,
+    /// How long it took.
+    pub(crate) total_duration: f64,
+    /// When it began.
+    pub(crate) backup_start: String,
+    /// When it ended.
+    pub(crate) backup_end: String,
+    /// The full id; missing if no snapshot was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot_id: Option<String>,
+    /// Whether nothing was stored because of `--dry-run`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dry_run: bool,
+    /// Items that are missing or incomplete in the snapshot. Not restic's.
+    pub(crate) error_count: u64,
+    /// The applications that were captured. Not restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) apps: Vec<AppObject>,
+}

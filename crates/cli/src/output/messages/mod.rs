@@ -1,0 +1,94 @@
+//! The JSON that programs read. Field names are restic's wherever the meaning is the same.
+//!
+//! Owns: the shape of every message and document.
+//! Never: escapes; names are given as `escape::lossy` and `escape::raw` make them, and `json` makes the line safe.
+//! Invariant: a field never changes its meaning; new fields may be added. A name that is not UTF-8 has U+FFFD in its
+//! plain field and its exact bytes, percent-encoded, in the field of the same name with `_raw`.
+//! Times are RFC 3339. Sizes are bytes, durations seconds.
+
+mod backup;
+mod browse;
+mod failure;
+mod repository;
+mod restore;
+mod snapshot;
+
+use serde::Serialize;
+
+pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
+pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
+pub(crate) use failure::{ExitError, ItemError};
+pub(crate) use repository::{
+    CheckStatus, CheckSummary, ForgetResult, Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version,
+};
+pub(crate) use restore::{RestoreStatus, RestoreSummary, RestoreVerbose};
+pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};
+
+/// A line of JSON; `message_type` says which. `backup`, `restore` and `check` share type names, as in restic.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "message_type")]
+pub(crate) enum Message {
+    /// `backup`: progress.
+    #[serde(rename = "status")]
+    BackupStatus(BackupStatus),
+    /// `backup -v -v`: one item is done.
+    #[serde(rename = "verbose_status")]
+    BackupVerbose(BackupVerbose),
+    /// `backup`: the end.
+    #[serde(rename = "summary")]
+    BackupSummary(BackupSummary),
+    /// `restore`: progress.
+    #[serde(rename = "status")]
+    RestoreStatus(RestoreStatus),
+    /// `restore -v -v`: one item is done.
+    #[serde(rename = "verbose_status")]
+    RestoreVerbose(RestoreVerbose),
+    /// `restore`: the end.
+    #[serde(rename = "summary")]
+    RestoreSummary(RestoreSummary),
+    /// `check`: progress.
+    #[serde(rename = "status")]
+    CheckStatus(CheckStatus),
+    /// `check`: the end.
+    #[serde(rename = "summary")]
+    CheckSummary(CheckSummary),
+    /// One item failed. On standard error.
+    #[serde(rename = "error")]
+    Error(ItemError),
+    /// `ls`: the snapshot, before its nodes.
+    #[serde(rename = "snapshot")]
+    Snapshot(Box<SnapshotObject>),
+    /// `ls`: a file, folder or other node.
+    #[serde(rename = "node")]
+    Node(NodeMessage),
+    /// `diff`: one path that differs.
+    #[serde(rename = "change")]
+    Change(DiffChange),
+    /// `diff`: the end.
+    #[serde(rename = "statistics")]
+    Statistics(DiffStatistics),
+    /// `init`: done.
+    #[serde(rename = "initialized")]
+    Initialized(Initialized),
+    /// `key new-file`: done.
+    #[serde(rename = "key_file_created")]
+    KeyFileCreated(KeyFileCreated),
+    /// A key slot was added.
+    #[serde(rename = "key_added")]
+    KeyAdded(KeyAdded),
+    /// A key slot was removed.
+    #[serde(rename = "key_removed")]
+    KeyRemoved(KeyRemoved),
+    /// `version`.
+    #[serde(rename = "version")]
+    Version(Version),
+}
+
+/// Leaves zeros out, as Go's `omitempty` does.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What `restore` says.
+
+use serde::Serialize;
+
+use super::is_zero;
+
+/// Progress.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RestoreStatus {
+    /// Since the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_elapsed: u64,
+    /// Estimated. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_remaining: u64,
+    /// From 0 to 1.
+    pub(crate) percent_done: f64,
+    /// Files, folders and other entries to restore.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_files: u64,
+    /// Those that are done.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_restored: u64,
+    /// Those that were left as they are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_skipped: u64,
+    /// Those that `--delete` took away.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_deleted: u64,
+    /// Bytes to restore.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_bytes: u64,
+    /// Bytes written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) bytes_restored: u64,
+    /// Bytes of files that were left as they are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) bytes_skipped: u64,
+}
+
+/// One item is done.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RestoreVerbose {
+    /// `restored`, `updated`, `unchanged` or `deleted`.
+    pub(crate) action: &'static str,
+    /// The path in the target.
+    pub(crate) item: String,
+    /// The exact path if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) item_raw: Option<String>,
+    /// Its bytes.
+    pub(crate) size: u64,
+}
+
+/// The end.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RestoreSummary {
+    /// How long it took.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_elapsed: u64,
+    /// Entries that were to be restored.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_files: u64,
+    /// Entries restored.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_restored: u64,
+    /// Entries left as they are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_skipped: u64,
+    /// Entries that `--delete` took away.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_deleted: u64,
+    /// Bytes that were to be restored.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) total_bytes: u64,
+    /// Bytes written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) bytes_restored: u64,
+    /// Bytes of files left as they are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) bytes_skipped: u64,
+    /// Entries, or properties of entries, that need `--privileged`. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) privileged_skipped: u64,
+    /// Files that were read again and are the same as in the snapshot. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) files_verified: u64,
+    /// Whether nothing was written because of `--dry-run`. Not restic's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dry_run: bool,
+    /// Entries that failed. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) error_count: u64,
+    /// Where things went: what the first line of the text says. Not restic's.
+    pub(crate) target: String,
+    /// The full id. Not restic's.
+    pub(crate) snapshot_id: String,
+}

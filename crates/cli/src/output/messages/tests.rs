@@ -1,0 +1,75 @@
+//! The field names that programs rely on.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn value(message: &impl Serialize) -> Value {
+    serde_json::to_value(message).unwrap()
+}
+
+/// The fields of an object, in their order.
+fn fields(message: &impl Serialize) -> Vec<String> {
+    let line = crate::output::json::line(message);
+    let value: serde_json::Map<String, Value> = serde_json::from_str(&line).unwrap();
+    let mut names: Vec<String> = value.keys().cloned().collect();
+    names.sort_by_key(|name| line.find(&format!("\"{name}\":")));
+    names
+}
+
+#[test]
+fn messages_say_their_type() {
+    let cases = [
+        (Message::BackupStatus(BackupStatus::default()), "status"),
+        (Message::BackupVerbose(BackupVerbose::default()), "verbose_status"),
+        (Message::BackupSummary(BackupSummary::default()), "summary"),
+        (Message::RestoreStatus(RestoreStatus::default()), "status"),
+        (Message::RestoreSummary(RestoreSummary::default()), "summary"),
+        (Message::CheckSummary(CheckSummary::default()), "summary"),
+        (Message::Error(ItemError::default()), "error"),
+        (Message::Snapshot(Box::default()), "snapshot"),
+        (Message::Node(NodeMessage::default()), "node"),
+        (Message::Change(DiffChange::default()), "change"),
+        (Message::Statistics(DiffStatistics::default()), "statistics"),
+        (Message::Initialized(Initialized::default()), "initialized"),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(value(&message)["message_type"], expected);
+    }
+}
+
+#[test]
+fn a_backups_summary_has_restics_fields() {
+    let summary = BackupSummary { snapshot_id: Some("ab".into()), ..Default::default() };
+    let expected = "message_type files_new files_changed files_unmodified dirs_new dirs_changed dirs_unmodified \
+                    data_blobs tree_blobs data_added data_added_packed total_files_processed total_bytes_processed \
+                    total_duration backup_start backup_end snapshot_id error_count";
+    assert_eq!(fields(&Message::BackupSummary(summary)).join(" "), expected);
+}
+
+#[test]
+fn zeros_of_a_status_are_left_out() {
+    let status = BackupStatus { percent_done: 0.5, files_done: 3, ..Default::default() };
+    let expected = json!({ "message_type": "status", "percent_done": 0.5, "files_done": 3 });
+    assert_eq!(value(&Message::BackupStatus(status)), expected);
+}
+
+#[test]
+fn an_error_has_its_message_inside() {
+    let error = ItemError::new("archival", b"/caf\xe9", "permission denied");
+    let expected = json!({
+        "message_type": "error", "error": { "message": "permission denied" }, "during": "archival",
+        "item": "/caf\u{fffd}", "item_raw": "/caf%E9",
+    });
+    assert_eq!(value(&Message::Error(error)), expected);
+}
+
+#[test]
+fn snapshots_and_keys_have_restics_fields() {
+    let snapshot = SnapshotObject { hostname: "web".into(), tags: vec!["a".into()], ..Default::default() };
+    assert_eq!(fields(&snapshot).join(" "), "time tree paths hostname tags id short_id");
+    assert_eq!(fields(&KeyInfo::default()).join(" "), "current id userName hostName created kind");
+    let stat = DiffStatistics::default();
+    assert_eq!(fields(&stat.added).join(" "), "files dirs others bytes");
+    assert_eq!(fields(&stat).join(" "), "source_snapshot target_snapshot changed_files added removed");
+}
