@@ -1,0 +1,61 @@
+//! Helpers of the whole-product tests: the real program, run as a user runs it.
+//!
+//! Owns: building and running the binary, reading what it prints, stopping and killing it at chosen moments, and
+//! changing and comparing folders.
+//! Never: uses a crate of the product: what the tests see is what a user sees. A test that needs a library takes it by
+//! itself.
+//! Invariant: no `TREERING_*` variable of the caller reaches the program, and nothing that it runs outlives its test.
+//!
+//! Whatever fails here panics with the output of the program: these are tests.
+
+mod binary;
+mod mutation;
+mod running;
+mod small_disk;
+mod treering;
+
+use std::path::Path;
+
+use treering_workloads::fingerprint::{Fingerprint, differences};
+
+pub use binary::binary;
+pub use mutation::mutate;
+pub use running::{Ran, Running};
+pub use small_disk::SmallDisk;
+pub use treering::{Treering, count, id, run};
+
+/// What can be missing on a machine, with the packages that bring it.
+const PACKAGES: &str = "install the Debian packages: util-linux mount";
+
+/// The fingerprint of a folder.
+pub fn fingerprint(folder: &Path) -> Fingerprint {
+    treering_workloads::fingerprint(folder).unwrap_or_else(|error| panic!("{error}: {:?}", source(&error)))
+}
+
+/// Panics with what differs.
+#[track_caller]
+pub fn assert_same(expected: &Fingerprint, actual: &Fingerprint) {
+    let found = differences(expected, actual, 20);
+    assert!(found.is_empty(), "the folders differ:\n{}", found.join("\n"));
+}
+
+/// A number that the environment may set, for a longer campaign than continuous integration has time for.
+///
+/// # Panics
+///
+/// If the variable is not a number.
+pub fn setting<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
+        Err(_) => default,
+    }
+}
+
+/// A number for people: `12.3 MB`.
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.3} MB", bytes as f64 / 1e6)
+}
+
+fn source(error: &dyn std::error::Error) -> Option<String> {
+    error.source().map(ToString::to_string)
+}
