@@ -1,0 +1,236 @@
+//! What is backed up, and how it changes from night to night.
+//!
+//! Owns: making the first version of each dataset in a live folder, and its changes in place.
+//! Never: measures, or runs a backup tool.
+//! Invariant: every round begins with the same data, and a change leaves what it does not name untouched (inode
+//! and times), as between two real backups.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::ValueEnum;
+use treering_workloads::{h2, incompressible, je, jpom_home, mirror, postgres, small_files};
+
+use crate::error::{Context, Error, Result};
+
+const SEED: u64 = 1;
+/// Days that pass in the datasets that live by days.
+const DAYS: u32 = 3;
+
+/// The kinds of data that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Releases of a source tree, given by --source
+    Source,
+    /// 300,000 small files
+    SmallFiles,
+    /// A PostgreSQL folder of 2 GB and its nights
+    Postgres,
+    /// One gibibyte that nothing can shrink
+    Incompressible,
+    /// The home of a Jpom server
+    Jpom,
+    /// A Berkeley DB JE environment
+    Je,
+    /// An H2 database
+    H2,
+}
+
+impl Kind {
+    /// The name used in files and tables.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A kind of data at a size, in a folder.
+pub(crate) struct Dataset {
+    kind: Kind,
+    scale: f64,
+    /// Folders to step through, for the kinds that cannot be made again quickly.
+    versions: Vec<PathBuf>,
+    live: PathBuf,
+}
+
+impl Dataset {
+    /// Makes what all rounds share. `sources` are folders or tarballs, oldest first.
+    pub(crate) fn prepare(kind: Kind, scale: f64, sources: &[PathBuf], work: &Path) -> Result<Self> {
+        std::fs::create_dir_all(work).context("create the folder", work)?;
+        let versions = match kind {
+            Kind::Source => source_versions(sources, work)?,
+            Kind::Postgres => postgres_versions(scale, work)?,
+            _ => Vec::new(),
+        };
+        let live = work.join("live");
+        Ok(Self { kind, scale, versions, live })
+    }
+
+    /// The folder to back up.
+    pub(crate) fn live(&self) -> &Path {
+        &self.live
+    }
+
+    /// How many times the data changes.
+    pub(crate) fn changes(&self) -> u32 {
+        match self.kind {
+            Kind::Source | Kind::Postgres => self.versions.len() as u32 - 1,
+            Kind::SmallFiles | Kind::Incompressible => 1,
+            Kind::Jpom | Kind::Je | Kind::H2 => DAYS,
+        }
+    }
+
+    /// Makes the live folder its first version.
+    pub(crate) fn reset(&self) -> Result<()> {
+        let live = &self.live;
+        if live.exists() {
+            std::fs::remove_dir_all(live).context("remove the folder", live)?;
+        }
+        match self.kind {
+            Kind::Source | Kind::Postgres => mirror::mirror(&self.versions[0], live)?,
+            Kind::SmallFiles => small_files::create(live, &self.small_files())?,
+            Kind::Incompressible => incompressible::create(live, &self.incompressible())?,
+            Kind::Jpom => drop(jpom_home::Home::create(live, jpom_home::Options::server(SEED, self.scale))?),
+            Kind::Je => drop(je::Environment::create(live, self.count(200_000), SEED)?),
+            Kind::H2 => drop(h2::Database::create(live, self.count(100_000), SEED)?),
+        }
+        Ok(())
+    }
+
+    /// Change number `step`, from 1, of the live folder.
+    pub(crate) fn change(&self, step: u32) -> Result<()> {
+        let live = &self.live;
+        match self.kind {
+            Kind::Source | Kind::Postgres => mirror::mirror(&self.versions[step as usize], live)?,
+            Kind::SmallFiles => drop(small_files::change(live, &self.small_files(), step.into())?),
+            Kind::Incompressible => incompressible::change(live, &self.incompressible(), step)?,
+            Kind::Jpom => drop(jpom_home::Home::open(live)?.next_day()?),
+            Kind::Je => je::Environment::open(live)?.day(step, SEED)?,
+            Kind::H2 => h2::Database::open(live)?.day(step, SEED)?,
+        }
+        Ok(())
+    }
+
+    fn small_files(&self) -> small_files::Options {
+        let count = u64::from(self.count(small_files::FULL_COUNT as u32));
+        small_files::Options { seed: SEED, count }
+    }
+
+    fn incompressible(&self) -> incompressible::Options {
+        let full = incompressible::Options::full(SEED);
+        let scaled = |(count, bytes): (u32, u64)| (count, (bytes as f64 * self.scale) as u64);
+        incompressible::Options {
+            large: scaled(full.large),
+            middle: scaled(full.middle),
+            added_bytes: scaled((1, full.added_bytes)).1,
+            ..full
+        }
+    }
+
+    fn count(&self, full: u32) -> u32 {
+        (f64::from(full) * self.scale) as u32
+    }
+}
+
+fn source_versions(sources: &[PathBuf], work: &Path) -> Result<Vec<PathBuf>> {
+    if sources.len() < 2 {
+        return Err(Error::message(
+            "the dataset source needs --source with two or more releases: folders or tarballs, oldest first",
+        ));
+    }
+    sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| unpacked(source, &work.join(format!("v{}", number + 1))))
+        .collect()
+}
+
+/// The folder itself, or where its tarball is unpacked without the folder around everything.
+fn unpacked(source: &Path, folder: &Path) -> Result<PathBuf> {
+    if source.is_dir() {
+        return source.canonicalize().context("find", source);
+    }
+    std::fs::create_dir_all(folder).context("create the folder", folder)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--strip-components=1", "-xf"]).arg(source).arg("-C").arg(folder);
+    let status = tar.status().context("run", "tar")?;
+    match status.success() {
+        true => Ok(folder.to_path_buf()),
+        false => Err(Error::message(format!("cannot unpack {} ({status})", source.display()))),
+    }
+}
+
+/// A database and two nights. They are kept, because making them takes minutes.
+fn postgres_versions(scale: f64, work: &Path) -> Result<Vec<PathBuf>> {
+    let versions: Vec<PathBuf> = (1..=3).map(|number| work.join(format!("scale-{scale}-v{number}"))).collect();
+    if versions.iter().all(|version| version.is_dir()) {
+        return Ok(versions);
+    }
+    // Not below `work`: the server runs as its own user, who need not be able to reach that.
+    let cluster_work = PathBuf::from(format!("/var/tmp/treering-postgres-{}", std::process::id()));
+    let made = make_postgres_versions(scale, &cluster_work, &versions);
+    let removed = std::fs::remove_dir_all(&cluster_work).context("remove the folder", &cluster_work);
+    made.and(removed).map(|()| versions)
+}
+
+fn make_postgres_versions(scale: f64, work: &Path, versions: &[PathBuf]) -> Result<()> {
+    let full = postgres::Options::full();
+    let scaled = |count: u32| ((f64::from(count) * scale) as u32).max(1);
+    let options = postgres::Options {
+        accounts_scale: scaled(full.accounts_scale),
+        documents: scaled(full.documents),
+        night_rows: scaled(full.night_rows),
+    };
+    let cluster = postgres::Cluster::create(work, options)?;
+    for (night, version) in versions.iter().enumerate() {
+        if night > 0 {
+            cluster.night(night as u32)?;
+        }
+        mirror::mirror(&cluster.data(), version)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_needs_releases() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = Dataset::prepare(Kind::Source, 1.0, &[], temp.path()).err().unwrap();
+        assert!(error.to_string().contains("--source"));
+    }
+
+    #[test]
+    fn folders_and_tarballs_are_stepped_through() {
+        let temp = tempfile::tempdir().unwrap();
+        let [old, new, tarball] = ["old", "new", "new.tar"].map(|name| temp.path().join(name));
+        for (folder, text) in [(&old, "1"), (&new, "2")] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("file"), text).unwrap();
+        }
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&tarball).arg("-C").arg(temp.path()).arg("new");
+        assert!(tar.status().unwrap().success());
+        let sources = [old, tarball];
+        let dataset = Dataset::prepare(Kind::Source, 1.0, &sources, &temp.path().join("work")).unwrap();
+        dataset.reset().unwrap();
+        assert_eq!(std::fs::read(dataset.live().join("file")).unwrap(), b"1");
+        dataset.change(1).unwrap();
+        assert_eq!(std::fs::read(dataset.live().join("file")).unwrap(), b"2");
+        assert_eq!(dataset.changes(), 1);
+    }
+
+    #[test]
+    fn a_round_begins_where_the_last_one_began() {
+        let temp = tempfile::tempdir().unwrap();
+        let dataset = Dataset::prepare(Kind::Jpom, 0.002, &[], temp.path()).unwrap();
+        let detail = treering_workloads::fingerprint::Detail::portable();
+        let rounds = [1, 2].map(|_| {
+            dataset.reset().unwrap();
+            dataset.change(1).unwrap();
+            treering_workloads::fingerprint::describe(dataset.live(), &detail).unwrap()
+        });
+        assert_eq!(rounds[0], rounds[1]);
+    }
+}
