@@ -6,7 +6,7 @@
 //!
 //! Invariant: names are strictly ascending, over chunk borders too, so a set of nodes has one encoding only.
 
-use treering_chunk::{ChunkId, ChunkKind, Namer};
+use treering_chunk::{ChunkKind, Namer};
 use treering_store::{CHUNK_MOST_BYTES, ChunkReader, Sink, codec};
 
 use crate::error::{Result, SnapshotError};
@@ -143,9 +143,4 @@ pub fn find(reader: &mut ChunkReader<'_>, tree: &Stream, name: &[u8]) -> Result<
         }
     }
     Ok(None)
-}
-
-/// The chunks of a tree itself, for those who follow references.
-pub fn chunk_ids(stream: &Stream) -> impl Iterator<Item = ChunkId> + '_ {
-    stream.extents.iter().filter_map(Extent::chunk)
 }

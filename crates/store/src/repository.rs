@@ -587,18 +587,16 @@ impl Repository {
     }
 
     /// Makes the index anew because it lacks what it should have; once in the life of a `Repository`.
-    ///
-    /// Returns whether it was done now.
-    pub(crate) fn distrust_index(&self, reason: &str) -> Result<bool> {
+    pub(crate) fn distrust_index(&self, reason: &str) -> Result<()> {
         let mut slot = self.index.write();
         if self.rebuilt.swap(true, Ordering::AcqRel) {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(distrusted) = slot.take() else { return Ok(false) };
+        let Some(distrusted) = slot.take() else { return Ok(()) };
         let rebuilt = self.rebuild_index(distrusted.path(), reason.to_owned());
         *self.distrusted.write() = Some(distrusted);
         *slot = Some(Arc::new(rebuilt?.succeed(1)));
-        Ok(true)
+        Ok(())
     }
 
     /// The index that gave a place of this generation.
@@ -618,25 +616,15 @@ impl Repository {
     }
 
     fn learn_pack(&self, name: PackName) -> Option<LearnedPack> {
-        let reader = self.pack_unshared(name);
-        let (kind, bytes, trailer) = match &reader {
-            Ok(pack) => (pack.kind(), pack.bytes(), pack.trailer(&self.keys)),
-            Err(_) => return self.trailer_lost(name, &reader.err()?),
-        };
-        let trailer = match trailer {
-            Ok(trailer) => trailer,
-            Err(e) => {
-                self.trailer_lost(name, &e);
-                reader.ok()?.walk_frames(&self.keys.namer)
-            }
-        };
-        Some(LearnedPack { name, kind, bytes, trailer })
+        let pack = self.pack_unshared(name).inspect_err(|e| self.trailer_lost(name, e)).ok()?;
+        let read = pack.trailer(&self.keys).inspect_err(|e| self.trailer_lost(name, e));
+        let trailer = read.unwrap_or_else(|_| pack.walk_frames(&self.keys.namer));
+        Some(LearnedPack { name, kind: pack.kind(), bytes: pack.bytes(), trailer })
     }
 
-    fn trailer_lost(&self, pack: PackName, error: &StoreError) -> Option<LearnedPack> {
+    fn trailer_lost(&self, pack: PackName, error: &StoreError) {
         let detail = error.to_string();
         self.notices.lock().push(Notice::Index(IndexNotice::TrailerLost { pack, detail }));
-        None
     }
 
     /// What a pack's trailer says is in it.

@@ -18,10 +18,8 @@ use crate::walk::OpenFolder;
 /// A file that a capture yields.
 pub(super) struct Taken {
     pub(super) capture: usize,
-    /// Whose status it gets; `None`: it is virtual.
+    /// Whose status and extended attributes it gets; `None`: it is virtual.
     pub(super) attributes: Option<PathBuf>,
-    /// Whose extended attributes it gets.
-    pub(super) attributes_path: Option<PathBuf>,
     pub(super) content: Content,
     pub(super) cut: Option<CutPolicy>,
 }
@@ -113,7 +111,7 @@ impl Claims {
         }
         self.claimed.insert(path.clone());
         let capture = self.captures;
-        self.taken.insert(path, Taken { capture, attributes_path: attributes.clone(), attributes, content, cut });
+        self.taken.insert(path, Taken { capture, attributes, content, cut });
     }
 }
 

@@ -483,8 +483,8 @@ impl Scanner<'_> {
     /// A claimed path: what the capture yields for it, or nothing.
     fn captured(&mut self, path: PathBuf, name: &[u8], before: Option<Node>) -> Result<()> {
         let Some(taken) = self.claims.take(&path) else { return Ok(()) };
-        let status = match taken.attributes {
-            Some(attributes) => Status::of_path(&attributes),
+        let status = match &taken.attributes {
+            Some(attributes) => Status::of_path(attributes),
             None => self.stack.last().map_or(Status::of_path(&path), |frame| Status::of_path(&frame.folder.path)),
         };
         let status = match status {
@@ -494,10 +494,9 @@ impl Scanner<'_> {
                 return Ok(());
             }
         };
-        let attributes_path = taken.attributes_path;
-        let xattrs = attributes_path.as_deref().map(|path| self.xattrs(path)).unwrap_or_default();
+        let xattrs = taken.attributes.as_deref().map(|path| self.xattrs(path)).unwrap_or_default();
         let mut node = node(name.to_vec(), &status, xattrs, NodeKind::Fifo);
-        if attributes_path.is_none() {
+        if taken.attributes.is_none() {
             (node.mode, node.modified) = (0o600, self.options.description.time);
         }
         let before = before.and_then(|node| match node.kind {
