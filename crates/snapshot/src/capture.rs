@@ -7,48 +7,45 @@
 //!
 //! Invariant: for every claimed path the snapshot holds exactly what the capture yielded for it, or nothing.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use treering_chunk::CutPolicy;
 
+pub use crate::walk::Names;
+
 /// One kind of application, for instance SQLite.
 pub trait Application: Send + Sync {
     /// The name in snapshots, on the command line (`--app`) and in reports: lower case, one word.
     fn kind(&self) -> &'static str;
 
-    /// Whether a folder that holds this name is worth showing to [`Application::claim`]. Must be quick: it is asked
-    /// for every name of the walk.
-    fn may_claim(&self, name: &std::ffi::OsStr) -> bool {
-        let _ = name;
-        true
-    }
-
     /// Claims what in this folder belongs to the application.
     ///
     /// Called once for each folder of the walk, parents first, while none of its files is open. A folder that a
     /// capture has claimed is not shown. The claimed paths are relative to the folder and may lie in its
-    /// sub-folders. Costs nothing when there is nothing to claim: decide by names first, open files last.
+    /// sub-folders. Costs nothing when there is nothing to claim: decide by names first, look at few, open files last.
     fn claim(&self, folder: &Folder<'_>) -> Vec<Box<dyn Capture>>;
 }
 
-/// The listing of one folder, as the walk has read it.
-#[derive(Debug)]
+/// One folder, as the walk has listed it: names, and a look at what is behind them for who asks.
 pub struct Folder<'a> {
     /// Where the folder is; usable for opening.
     pub path: &'a Path,
-    /// Its entries after the exclusions, sorted by the bytes of their names.
-    pub entries: &'a [Entry],
+    /// The names of its entries, also of those that are excluded.
+    pub names: &'a Names,
+    /// Whether a path is left out; the second argument says whether it is a folder.
+    pub is_excluded: &'a dyn Fn(&Path, bool) -> bool,
 }
 
-/// One entry of a [`Folder`].
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// One component, any bytes but `/` and NUL.
-    pub name: std::ffi::OsString,
-    /// What `lstat` said.
-    pub metadata: Metadata,
+impl Folder<'_> {
+    /// What `lstat` says of an entry that is there and not excluded: a system call, for few entries only.
+    pub fn look(&self, name: &OsStr) -> Option<Metadata> {
+        let path = self.path.join(name);
+        let metadata = path.symlink_metadata().ok()?;
+        (!(self.is_excluded)(&path, metadata.is_dir())).then_some(metadata)
+    }
 }
 
 /// The files of one instance of an application, taken together.

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use treering_snapshot::capture::{Application, Capture, Entry, Folder};
+use treering_snapshot::capture::{Application, Capture, Folder};
 
 use crate::capture::DatabaseCapture;
 use crate::header::{HEADER_BYTES, Header};
@@ -44,11 +44,11 @@ impl Application for Sqlite {
     fn claim(&self, folder: &Folder<'_>) -> Vec<Box<dyn Capture>> {
         let mut taken = BTreeSet::new();
         let mut captures: Vec<Box<dyn Capture>> = Vec::new();
-        for entry in folder.entries.iter().filter(|entry| is_candidate(entry, folder.entries)) {
-            if taken.contains(Path::new(&entry.name)) || !is_database(folder.path, entry) {
+        for database in candidates(folder) {
+            if taken.contains(Path::new(database)) || !is_database(folder, database) {
                 continue;
             }
-            let claimed = claimed(&entry.name, folder.entries);
+            let claimed = claimed(database, folder);
             taken.extend(claimed.iter().cloned());
             captures.push(Box::new(DatabaseCapture::new(folder.path, claimed, self.options.clone())));
         }
@@ -56,19 +56,20 @@ impl Application for Sqlite {
     }
 }
 
-/// Whether it is worth opening: a regular file with a likely name or a sibling.
-fn is_candidate(entry: &Entry, entries: &[Entry]) -> bool {
-    let metadata = &entry.metadata;
-    metadata.is_file()
-        && metadata.len() >= HEADER_BYTES as u64
-        && (name::is_likely(&entry.name)
-            || name::SIBLINGS.iter().any(|suffix| find(&name::with(&entry.name, suffix), entries).is_some()))
+/// The names that are worth looking at, in order: likely ones, and those with a sibling.
+fn candidates<'a>(folder: &Folder<'a>) -> BTreeSet<&'a OsStr> {
+    let likely = folder.names.iter().filter(|name| name::is_likely(name));
+    let beside = folder.names.iter().filter_map(name::of_sibling).filter(|name| folder.names.has(name));
+    likely.chain(beside).collect()
 }
 
-/// Whether it begins like a database. A file that cannot be read is left to the walk, which reports it.
-fn is_database(folder: &Path, entry: &Entry) -> bool {
-    let hold = Hold::of(&entry.metadata);
-    let Ok(file) = open_plain(&folder.join(&entry.name)) else { return false };
+/// Whether it is a regular file that begins like a database. One that cannot be read is left to the walk, which reports
+/// it.
+fn is_database(folder: &Folder<'_>, name: &OsStr) -> bool {
+    let plain = folder.look(name).filter(|metadata| metadata.is_file() && metadata.len() >= HEADER_BYTES as u64);
+    let Some(metadata) = plain else { return false };
+    let hold = Hold::of(&metadata);
+    let Ok(file) = open_plain(&folder.path.join(name)) else { return false };
     let is_same = file.metadata().is_ok_and(|metadata| hold.is_of(&metadata));
     let found = is_same && has_header(&file);
     drop(file);
@@ -81,13 +82,8 @@ fn has_header(file: &File) -> bool {
 }
 
 /// The database first, then its siblings, also absent ones; but nothing that is no regular file.
-fn claimed(database: &OsStr, entries: &[Entry]) -> Vec<PathBuf> {
+fn claimed(database: &OsStr, folder: &Folder<'_>) -> Vec<PathBuf> {
     let siblings = name::SIBLINGS.iter().map(|suffix| name::with(database, suffix));
-    let plain = siblings.filter(|name| find(name, entries).is_none_or(|entry| entry.metadata.is_file()));
+    let plain = siblings.filter(|name| folder.look(name).is_none_or(|metadata| metadata.is_file()));
     std::iter::once(database.to_os_string()).chain(plain).map(PathBuf::from).collect()
-}
-
-/// Finds an entry; they are sorted by the bytes of their names.
-fn find<'a>(name: &OsStr, entries: &'a [Entry]) -> Option<&'a Entry> {
-    entries.binary_search_by(|entry| entry.name.as_os_str().cmp(name)).ok().map(|at| &entries[at])
 }

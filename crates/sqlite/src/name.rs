@@ -3,6 +3,7 @@
 //! Pure. Decides which files are worth opening; never says that one is a database.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Endings that are given to SQLite databases, in lower case.
@@ -40,6 +41,12 @@ pub(crate) fn with(name: &OsStr, suffix: &str) -> OsString {
     let mut longer = name.to_os_string();
     longer.push(suffix);
     longer
+}
+
+/// The name of the database that a sibling of this name stands beside.
+pub(crate) fn of_sibling(name: &OsStr) -> Option<&OsStr> {
+    let database = SIBLINGS.iter().find_map(|suffix| name.as_bytes().strip_suffix(suffix.as_bytes()));
+    database.map(OsStr::from_bytes)
 }
 
 /// Whether the ending alone makes a database likely.

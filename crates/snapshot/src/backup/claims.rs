@@ -3,7 +3,6 @@
 //! Invariant: a claimed path is looked up here before anything else is done with it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use treering_chunk::CutPolicy;
 
 use super::BackupOptions;
 use super::assemble::STATE_TAG;
-use crate::capture::{Capture, CaptureError, Content, Entry, Folder, TakenFile};
+use crate::capture::{Capture, CaptureError, Content, Folder, TakenFile};
 use crate::error::SnapshotError;
 use crate::walk::OpenFolder;
 
@@ -58,14 +57,9 @@ impl Claims {
     /// Shows a folder to the applications and starts what they claim.
     pub(super) fn claim(&mut self, options: &BackupOptions<'_>, folder: &OpenFolder) -> Started {
         let mut started = Started::default();
-        let asked: Vec<_> =
-            options.applications.iter().filter(|app| folder.names().any(|name| app.may_claim(name))).collect();
-        if asked.is_empty() {
-            return started;
-        }
-        let entries = entries(options, folder);
-        for application in asked {
-            for capture in application.claim(&Folder { path: &folder.path, entries: &entries }) {
+        let shown = Folder { path: &folder.path, names: folder.names(), is_excluded: options.is_excluded };
+        for application in options.applications {
+            for capture in application.claim(&shown) {
                 self.start(options, application.kind(), &folder.path, capture, &mut started);
             }
         }
@@ -131,14 +125,4 @@ fn previous_state<'o>(options: &'o BackupOptions<'_>, kind: &str, path: &Path) -
     let path = path.as_os_str().as_bytes();
     let known = parent.applications.iter().find(|app| app.kind == kind && app.path == path)?;
     known.extensions.iter().find(|(tag, _)| *tag == STATE_TAG).map(|(_, state)| state.as_slice())
-}
-
-fn entries(options: &BackupOptions<'_>, folder: &OpenFolder) -> Vec<Entry> {
-    let look = |name: &OsStr| {
-        let path = folder.path.join(name);
-        let metadata = path.symlink_metadata().ok()?;
-        let excluded = (options.is_excluded)(&path, metadata.is_dir());
-        (!excluded).then(|| Entry { name: name.to_owned(), metadata })
-    };
-    folder.names().filter_map(look).collect()
 }

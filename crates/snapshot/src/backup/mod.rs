@@ -58,7 +58,7 @@ impl Marker {
     }
 
     fn is_in(&self, folder: &OpenFolder) -> bool {
-        if !folder.has(self.name.as_bytes()) {
+        if !folder.names().has(self.name.as_ref()) {
             return false;
         }
         let Some(header) = &self.header else { return true };

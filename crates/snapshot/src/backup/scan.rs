@@ -5,7 +5,7 @@
 //! reported as failed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -454,8 +454,7 @@ fn open(path: &Path, wanted: Option<&Wanted>) -> Result<OpenFolder> {
     match wanted {
         None => OpenFolder::open(path.to_owned()),
         Some(wanted) => {
-            let names = wanted.children.keys().filter_map(|name| CString::new(name.as_slice()).ok());
-            OpenFolder::restricted(path.to_owned(), names.collect())
+            OpenFolder::restricted(path.to_owned(), wanted.children.keys().map(|name| OsStr::from_bytes(name)))
         }
     }
 }

@@ -359,13 +359,8 @@ impl Application for Pretend {
         "pretend"
     }
 
-    fn may_claim(&self, name: &std::ffi::OsStr) -> bool {
-        Path::new(name).extension().is_some_and(|extension| extension == "app")
-    }
-
     fn claim(&self, folder: &capture::Folder<'_>) -> Vec<Box<dyn Capture>> {
-        let mains =
-            folder.entries.iter().map(|entry| Path::new(&entry.name)).filter(|name| self.may_claim(name.as_os_str()));
+        let mains = folder.names.iter().map(Path::new).filter(|name| name.extension() == Some("app".as_ref()));
         let captures = mains.map(|name| {
             let claimed = vec![name.to_owned(), name.with_extension("log"), name.with_extension("d").join("part")];
             let (folder, name) = (folder.path.to_owned(), name.to_owned());

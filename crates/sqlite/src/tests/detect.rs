@@ -70,9 +70,7 @@ fn a_folder_behind_a_link_is_captured() {
     let kit = Kit::with_database("delete");
     let link = kit.temp.path().join("link");
     symlink(kit.source.path(), &link).unwrap();
-    let entries = super::kit::list(&link);
-    let folder = treering_snapshot::capture::Folder { path: &link, entries: &entries };
-    let mut captures = Sqlite::new(kit.options.clone()).unwrap().claim(&folder);
+    let mut captures = kit.captures_in(&link);
     assert_eq!(read(captures.remove(0), None).unwrap().conclusion.verdict, Verdict::Consistent);
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use treering_chunk::CutPolicy;
-use treering_snapshot::capture::{Application, Capture, CaptureError, Conclusion, Content, Entry, Folder};
+use treering_snapshot::capture::{Application, Capture, CaptureError, Conclusion, Content, Folder, Names};
 
 use crate::{Options, Sqlite};
 
@@ -52,8 +52,13 @@ impl Kit {
     }
 
     pub(crate) fn captures(&self) -> Vec<Box<dyn Capture>> {
-        let entries = list(self.source.path());
-        let folder = Folder { path: self.source.path(), entries: &entries };
+        self.captures_in(self.source.path())
+    }
+
+    pub(crate) fn captures_in(&self, path: &Path) -> Vec<Box<dyn Capture>> {
+        let names = names(path);
+        let names = Names::of(names.iter().map(OsString::as_os_str)).unwrap();
+        let folder = Folder { path, names: &names, is_excluded: &|_, _| false };
         Sqlite::new(self.options.clone()).unwrap().claim(&folder)
     }
 
@@ -147,16 +152,10 @@ pub(crate) fn whole_rows(connection: &Connection) -> i64 {
     a
 }
 
-pub(crate) fn list(folder: &Path) -> Vec<Entry> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-    let mut entries: Vec<Entry> =
-        entries.map(|entry| Entry { name: entry.file_name(), metadata: entry.metadata().unwrap() }).collect();
-    entries.sort_by(|left, right| left.name.cmp(&right.name));
-    entries
-}
-
 pub(crate) fn names(folder: &Path) -> Vec<OsString> {
-    list(folder).into_iter().map(|entry| entry.name).collect()
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
 }
 
 fn contents(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
