@@ -4,7 +4,9 @@
 //! it; an entry that failed is in no tree, and reported.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use treering_chunk::Namer;
 use treering_store::Sink;
@@ -87,12 +89,12 @@ impl<'a> Assembler<'a> {
                 Ok(())
             }
             Item::Leave => self.leave(),
-            Item::Ready { node, path, outcome } => self.entry(*node, &path, outcome),
+            Item::Ready { node, outcome } => self.entry(node, outcome),
             Item::Pending { batch, at, outcome, links } => {
                 let done = batch.take(at)?;
                 self.file(done, outcome, links)
             }
-            Item::HardLink { node, path, links, outcome } => self.hard_link(*node, &path, links, outcome),
+            Item::HardLink { node, links, outcome } => self.hard_link(node, links, outcome),
             Item::Captured { batch, at, capture } => {
                 let done = batch.take(at)?;
                 let bytes = done.1.as_ref().map_or(0, |read| read.node.size());
@@ -119,7 +121,7 @@ impl<'a> Assembler<'a> {
                         self.links.insert(links, content.clone());
                     }
                 }
-                self.entry(read.node, &path, outcome)
+                self.entry(read.node, outcome)
             }
             Err(e) => {
                 self.failed(&path, &e);
@@ -128,14 +130,21 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn hard_link(&mut self, mut node: Node, path: &Path, number: u64, outcome: Outcome) -> Result<()> {
+    /// Of an entry of the innermost folder.
+    fn path_of(&self, node: &Node) -> PathBuf {
+        let name = OsStr::from_bytes(&node.name);
+        self.open.last().map_or_else(|| name.into(), |open| open.folder.path.join(name))
+    }
+
+    fn hard_link(&mut self, mut node: Node, number: u64, outcome: Outcome) -> Result<()> {
         let Some(known) = self.links.get(&number) else {
+            let path = self.path_of(&node);
             let source = std::io::Error::other("its other name could not be read");
-            self.failed(path, &SnapshotError::Io { action: "read", path: path.to_owned(), source });
+            self.failed(&path, &SnapshotError::Io { action: "read", path: path.clone(), source });
             return Ok(());
         };
         node.kind = NodeKind::File { content: known.clone(), links: number };
-        self.entry(node, path, outcome)
+        self.entry(node, outcome)
     }
 
     fn failed(&mut self, path: &Path, error: &SnapshotError) {
@@ -143,7 +152,7 @@ impl<'a> Assembler<'a> {
         self.progress.event(Event::Failed { path, during: "archival", error });
     }
 
-    fn entry(&mut self, node: Node, path: &Path, outcome: Outcome) -> Result<()> {
+    fn entry(&mut self, node: Node, outcome: Outcome) -> Result<()> {
         let (is_file, bytes) = (matches!(node.kind, NodeKind::File { .. }), node.size());
         if let NodeKind::File { content, links } = &node.kind {
             // A file that was taken over may have another name that is met later.
@@ -160,7 +169,8 @@ impl<'a> Assembler<'a> {
                 Outcome::Unmodified => &mut self.statistics.files_unmodified,
             } += 1;
         }
-        self.progress.event(Event::Done { path, is_folder: false, outcome, bytes });
+        let path = self.path_of(&node);
+        self.progress.event(Event::Done { path: &path, is_folder: false, outcome, bytes });
         self.push(&node)
     }
 
@@ -194,7 +204,6 @@ impl<'a> Assembler<'a> {
     }
 
     fn conclude(&mut self, conclusion: Conclusion, number: usize, kind: &str, path: &Path) {
-        use std::os::unix::ffi::OsStrExt;
         let Conclusion { verdict, version, consistency_point, detail, state } = conclusion;
         self.applications.push(AppEntry {
             kind: kind.to_owned(),

@@ -214,12 +214,13 @@ fn assemble_stream(
         Node { name: name.to_vec(), kind, mode, uid, gid, modified: time, xattrs: Vec::new(), extensions: Vec::new() }
     };
     let (name, folders) = components.split_last().ok_or(SnapshotError::NothingToBackUp)?;
-    for folder in std::iter::once(&b"root".to_vec()).chain(folders) {
+    let paths: Vec<_> = path.ancestors().skip(1).collect();
+    for (folder, path) in std::iter::once(&b"root".to_vec()).chain(folders).zip(paths.iter().rev()) {
         let node = node(folder, 0o755, NodeKind::Folder { tree: Stream::default() });
-        emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path: PathBuf::new(), before: None })))?;
+        emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path: path.to_path_buf(), before: None })))?;
     }
-    let file = Box::new(node(name, 0o644, NodeKind::File { content, links: 0 }));
-    emitter.emit(Item::Ready { node: file, path: path.clone(), outcome: Outcome::New })?;
+    let node = node(name, 0o644, NodeKind::File { content, links: 0 });
+    emitter.emit(Item::Ready { node, outcome: Outcome::New })?;
     for _ in 0..=folders.len() {
         emitter.emit(Item::Leave)?;
     }

@@ -28,16 +28,17 @@ const BATCH_FILES: usize = 64;
 /// … or so many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
 
-/// What the walk found, in order.
+/// What the walk found, in order. As little of it as can be is allocated: what one thread allocates and another frees
+/// makes both wait for the allocator, which cost a sixth of an unchanged backup.
 pub(super) enum Item {
     /// A folder begins.
     Enter(Box<EnteredFolder>),
     /// An entry that needs no reading.
-    Ready { node: Box<Node>, path: std::path::PathBuf, outcome: Outcome },
+    Ready { node: Node, outcome: Outcome },
     /// A file that a worker reads.
     Pending { batch: Arc<Batch>, at: usize, outcome: Outcome, links: u64 },
     /// Another name of a file that was met before.
-    HardLink { node: Box<Node>, path: std::path::PathBuf, links: u64, outcome: Outcome },
+    HardLink { node: Node, links: u64, outcome: Outcome },
     /// A file whose bytes an application gives.
     Captured { batch: Arc<Batch>, at: usize, capture: usize },
     /// All files of a capture have been emitted.
@@ -137,6 +138,9 @@ impl Emitter {
 
     /// Emits an item.
     pub(super) fn emit(&mut self, item: Item) -> Result<()> {
+        if self.group.capacity() == 0 {
+            self.group.reserve_exact(ITEMS_AT_A_TIME);
+        }
         self.group.push(item);
         if self.group.len() < ITEMS_AT_A_TIME { Ok(()) } else { self.send_group() }
     }

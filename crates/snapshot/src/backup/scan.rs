@@ -375,9 +375,9 @@ impl Scanner<'_> {
     fn special(&mut self, found: Found, kind: NodeKind) -> Result<()> {
         let Found { path, name, status, before } = found;
         let xattrs = self.xattrs(&path);
-        let node = Box::new(node(name, &status, xattrs, kind));
-        let outcome = outcome(before.as_ref(), before.as_ref() == Some(&*node));
-        self.emitter.emit(Item::Ready { node, path, outcome })
+        let node = node(name, &status, xattrs, kind);
+        let outcome = outcome(before.as_ref(), before.as_ref() == Some(&node));
+        self.emitter.emit(Item::Ready { node, outcome })
     }
 
     fn file(&mut self, found: Found, identity: Option<Identity>) -> Result<()> {
@@ -393,13 +393,13 @@ impl Scanner<'_> {
                 if let NodeKind::File { links: number, .. } = &mut before.kind {
                     *number = links;
                 }
-                self.emitter.emit(Item::Ready { node: Box::new(before), path, outcome })
+                self.emitter.emit(Item::Ready { node: before, outcome })
             }
             _ if is_known => {
                 let xattrs = self.xattrs(&path);
                 let kind = NodeKind::File { content: Stream::default(), links };
-                let node = Box::new(node(name, &status, xattrs, kind));
-                self.emitter.emit(Item::HardLink { node, path, links, outcome })
+                let node = node(name, &status, xattrs, kind);
+                self.emitter.emit(Item::HardLink { node, links, outcome })
             }
             before => {
                 let before = before.and_then(|node| match node.kind {
@@ -510,7 +510,7 @@ impl Scanner<'_> {
             }
             (crate::capture::Content::Unchanged, Some(content)) => {
                 node.kind = NodeKind::File { content, links: 0 };
-                self.emitter.emit(Item::Ready { node: Box::new(node), path, outcome: Outcome::Unmodified })
+                self.emitter.emit(Item::Ready { node, outcome: Outcome::Unmodified })
             }
             (crate::capture::Content::Unchanged, None) => {
                 let source = std::io::Error::other("its capture relies on a parent that does not have it");
