@@ -6,6 +6,7 @@
 //!
 //! Invariant: a snapshot holds exactly what was read, or names what it lacks.
 
+mod ahead;
 pub mod backup;
 pub mod capture;
 pub mod check;

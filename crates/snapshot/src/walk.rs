@@ -1,18 +1,23 @@
 //! Reading folders: names in order, and what `lstat` says of each.
 //!
+//! Folders may be opened, and entries looked at, ahead of the walk on other threads; the walk gets them in order.
+//!
 //! Never follows a symbolic link, except on the way to what was asked for, and never opens a file. A folder of a million
 //! entries takes its names in memory, one after the other, and nothing else.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
+use crate::ahead::Ahead;
 use crate::error::{Result, SnapshotError};
 use crate::node::Time;
 
@@ -81,8 +86,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// Those of an open folder.
-    fn read(folder: &OwnedFd) -> rustix::io::Result<Self> {
+    /// Those of an open folder; `None` if it has more than so many.
+    fn read(folder: &OwnedFd, most: usize) -> rustix::io::Result<Option<Self>> {
         let (mut names, mut buffer) = (Self::default(), Vec::with_capacity(LISTING_BYTES));
         let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
@@ -90,9 +95,12 @@ impl Names {
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 names.push(entry.file_name())?;
             }
+            if names.places.len() > most {
+                return Ok(None);
+            }
         }
         names.sort();
-        Ok(names)
+        Ok(Some(names))
     }
 
     /// These, in any order.
@@ -142,13 +150,22 @@ fn without_nul(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"\0").unwrap_or(name)
 }
 
-/// An open folder whose names are known.
-pub(crate) struct OpenFolder {
-    pub(crate) path: PathBuf,
+/// An open folder and its names.
+struct Listing {
     descriptor: OwnedFd,
     names: Names,
+}
+
+/// An open folder whose names are known, and whose entries are looked at a few batches ahead.
+pub(crate) struct OpenFolder {
+    pub(crate) path: PathBuf,
+    listing: Arc<Listing>,
+    /// The first name that no batch has.
     next: usize,
-    ahead: std::vec::IntoIter<Listed>,
+    batches: VecDeque<Ahead<Vec<Listed>>>,
+    current: std::vec::IntoIter<Listed>,
+    /// How many of the current entries [`OpenFolder::next_unseen`] has not shown.
+    unseen: usize,
 }
 
 /// An entry of a folder, or why nothing can be said of it. `None`: it vanished.
@@ -159,17 +176,29 @@ pub(crate) struct Listed {
 
 /// What one system call lists.
 const LISTING_BYTES: usize = 32 << 10;
-/// So many entries are looked at in a row, on several threads if there are enough.
-const BATCH: usize = 1024;
-const PARALLEL_FROM: usize = 256;
+/// So many entries are looked at in a row …
+const BATCH: usize = 256;
+/// … and so many times ahead of the walk.
+const BATCHES_AHEAD: usize = 4;
+/// A folder with more entries is not opened ahead: its names alone would take too much memory.
+const AHEAD_MOST_ENTRIES: usize = 1024;
 
 impl OpenFolder {
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        let opened = rustix::fs::openat(CWD, &path, flags, Mode::empty());
-        let descriptor = opened.map_err(|e| SnapshotError::io("open", &path)(e.into()))?;
-        let names = Names::read(&descriptor).map_err(|e| SnapshotError::io("list", &path)(e.into()))?;
-        Ok(Self { path, descriptor, names, next: 0, ahead: Vec::new().into_iter() })
+        let listed = Listing::open(&path, usize::MAX)?;
+        let listing = listed.ok_or_else(|| SnapshotError::io("list", &path)(Errno::OVERFLOW.into()))?;
+        Ok(Self::new(path, listing))
+    }
+
+    /// Opens a folder ahead and looks at its first entries. `None` if it is large or cannot be opened: the walk opens it
+    /// then, and says why it cannot.
+    pub(crate) fn ahead(path: PathBuf) -> Ahead<Option<Self>> {
+        Ahead::start(move || {
+            let mut folder = Self::new(path.clone(), Listing::open(&path, AHEAD_MOST_ENTRIES).ok()??);
+            folder.start(folder.listing.look(0..BATCH));
+            folder.next = BATCH;
+            Some(folder)
+        })
     }
 
     /// A folder of which only these entries matter; it need not be readable, only passable.
@@ -178,21 +207,79 @@ impl OpenFolder {
         let opened = rustix::fs::openat(CWD, &path, flags, Mode::empty());
         let descriptor = opened.map_err(|e| SnapshotError::io("open", &path)(e.into()))?;
         let names = Names::of(names).map_err(SnapshotError::io("list", &path))?;
-        Ok(Self { path, descriptor, names, next: 0, ahead: Vec::new().into_iter() })
+        Ok(Self::new(path, Listing { descriptor, names }))
     }
 
-    /// Keeps only these entries.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
-        let Names { bytes, places } = &mut self.names;
-        places.retain(|place| keep(without_nul(at(bytes, place))));
+    fn new(path: PathBuf, listing: Listing) -> Self {
+        let listing = Arc::new(listing);
+        Self { path, listing, next: 0, batches: VecDeque::new(), current: Vec::new().into_iter(), unseen: 0 }
     }
 
     pub(crate) fn names(&self) -> &Names {
-        &self.names
+        &self.listing.names
     }
 
-    fn look(&self, place: &Range<u32>) -> Listed {
-        let name = at(&self.names.bytes, place);
+    /// The next entry in order.
+    pub(crate) fn next_entry(&mut self) -> Option<Listed> {
+        if self.current.as_slice().is_empty() {
+            let batch = self.next_batch();
+            self.start(batch);
+        }
+        self.unseen = self.unseen.min(self.current.len().saturating_sub(1));
+        self.current.next()
+    }
+
+    /// Whether [`OpenFolder::next_unseen`] has one.
+    pub(crate) fn has_unseen(&self) -> bool {
+        self.unseen > 0
+    }
+
+    /// Shows entries that are coming and were looked at, each once.
+    pub(crate) fn next_unseen(&mut self) -> Option<&Listed> {
+        let coming = self.current.as_slice();
+        let next = coming.get(coming.len().saturating_sub(self.unseen))?;
+        self.unseen -= 1;
+        Some(next)
+    }
+
+    fn start(&mut self, batch: Vec<Listed>) {
+        self.unseen = batch.len();
+        self.current = batch.into_iter();
+    }
+
+    /// The next entries. What is left of a small folder is not worth a hand-over.
+    fn next_batch(&mut self) -> Vec<Listed> {
+        let count = self.listing.names.places.len();
+        while self.next + BATCH < count && self.batches.len() < BATCHES_AHEAD {
+            let (listing, from) = (Arc::clone(&self.listing), self.next);
+            self.batches.push_back(Ahead::start(move || listing.look(from..from + BATCH)));
+            self.next += BATCH;
+        }
+        self.batches.pop_front().map(Ahead::finish).unwrap_or_else(|| {
+            let from = std::mem::replace(&mut self.next, count);
+            self.listing.look(from..count)
+        })
+    }
+}
+
+impl Listing {
+    /// `None` if there are more entries than that.
+    fn open(path: &Path, most: usize) -> Result<Option<Self>> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
+        let descriptor = opened.map_err(|e| SnapshotError::io("open", path)(e.into()))?;
+        let names = Names::read(&descriptor, most).map_err(|e| SnapshotError::io("list", path)(e.into()))?;
+        Ok(names.map(|names| Self { descriptor, names }))
+    }
+
+    fn look(&self, range: Range<usize>) -> Vec<Listed> {
+        let Names { bytes, places } = &self.names;
+        let range = range.start.min(places.len())..range.end.min(places.len());
+        let places = places.get(range).unwrap_or_default();
+        places.iter().map(|place| self.look_at(at(bytes, place))).collect()
+    }
+
+    fn look_at(&self, name: &[u8]) -> Listed {
         let found = CStr::from_bytes_with_nul(name).map_err(|_| Errno::INVAL);
         let found = found.and_then(|name| rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW));
         let status = match found {
@@ -201,22 +288,6 @@ impl OpenFolder {
             Err(e) => Some(Err(e)),
         };
         Listed { name: without_nul(name).to_vec(), status }
-    }
-
-    /// The next entry in order.
-    pub(crate) fn next_entry(&mut self) -> Option<Listed> {
-        if let Some(listed) = self.ahead.next() {
-            return Some(listed);
-        }
-        let end = self.names.places.len().min(self.next + BATCH);
-        let batch = self.names.places.get(self.next..end).unwrap_or_default();
-        let listed: Vec<Listed> = match batch.len() {
-            PARALLEL_FROM.. => batch.par_iter().map(|place| self.look(place)).collect(),
-            _ => batch.iter().map(|place| self.look(place)).collect(),
-        };
-        self.next = end;
-        self.ahead = listed.into_iter();
-        self.ahead.next()
     }
 }
 
@@ -232,5 +303,29 @@ mod tests {
         assert!(names.iter().all(|name| all.has(name)));
         assert!(!all.has(OsStr::new("")) && !all.has(OsStr::new("a.")) && !all.has(OsStr::new("c")));
         assert!(Names::of([OsStr::new("a\0b")].into_iter()).is_err());
+    }
+
+    #[test]
+    fn a_folder_opened_ahead_is_the_same_unless_it_is_large() {
+        for (count, is_opened) in [(0, true), (1, true), (700, true), (1024, true), (1025, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            (0..count).for_each(|number| std::fs::write(folder.path().join(format!("{number:04}")), "").unwrap());
+            let ahead = OpenFolder::ahead(folder.path().to_owned()).finish();
+            assert_eq!(ahead.is_some(), is_opened);
+            for mut opened in ahead.into_iter().chain([OpenFolder::open(folder.path().to_owned()).unwrap()]) {
+                let mut unseen = Vec::new();
+                let listed = std::iter::from_fn(|| {
+                    let listed = opened.next_entry()?;
+                    unseen.extend(std::iter::from_fn(|| opened.next_unseen().map(|listed| listed.name.clone())));
+                    Some(listed.name)
+                });
+                let expected: Vec<Vec<u8>> = (0..count).map(|number| format!("{number:04}").into_bytes()).collect();
+                assert_eq!(listed.collect::<Vec<_>>(), expected);
+                // The first of each batch is handed out before anybody can ask what is coming.
+                let shown = expected.iter().enumerate().filter(|(at, _)| at % BATCH != 0).map(|(_, name)| name);
+                assert!(unseen.iter().eq(shown));
+            }
+        }
+        assert!(OpenFolder::ahead("/nowhere".into()).finish().is_none());
     }
 }

@@ -1,10 +1,10 @@
 //! The walk of a backup: folders in the order of the trees, each entry compared with the parent, files that must be read
 //! handed to the workers, and what applications claim handed to them.
 //!
-//! One thread; it opens folders, never files. Invariant: every entry that is there is emitted, excluded by a rule, or
-//! reported as failed.
+//! One thread, which others run ahead of: they open the folders that come next, unless excluded or claimed. Never opens
+//! a file. Invariant: every entry that is there is emitted, excluded by a rule, or reported as failed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use super::parent::{Parent, ParentFolder};
 use super::queue::{Emitter, EnteredFolder, Item, Task};
 use super::read::{FileTask, node, read_xattrs};
 use super::{BackupOptions, Marker};
+use crate::ahead::Ahead;
 use crate::capture::Capture;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
@@ -31,6 +32,11 @@ use crate::walk::{Listed, OpenFolder, Status};
 /// Clocks of file systems tick coarsely: a file whose ctime is this close before the parent's start may have changed
 /// again within the same tick after it was read.
 const TICK_MS: i64 = 50;
+/// So many sub-folders are opened ahead in a folder: half of them at a time, for a thread that is woken should have
+/// something to do …
+const SCOUTS: usize = 16;
+/// … and so many in all folders on the way down.
+const SCOUTS_MOST: usize = 64;
 
 /// The paths that were asked for, as a tree of components.
 #[derive(Debug, Default)]
@@ -66,10 +72,12 @@ struct Frame {
     /// The device that it must stay on.
     device: Option<u64>,
     /// Names that applications add, in order.
-    added: std::collections::VecDeque<Vec<u8>>,
+    added: VecDeque<Vec<u8>>,
     /// An entry that was read from the listing and comes after an added name.
     held: Option<Listed>,
     captures: Vec<(Box<dyn Capture>, usize, &'static str, PathBuf)>,
+    /// Sub-folders that are being opened, in order, by their names.
+    scouts: VecDeque<(Vec<u8>, Ahead<Option<OpenFolder>>)>,
 }
 
 /// What the walk has found besides what it emitted.
@@ -88,6 +96,8 @@ pub(super) struct Scanner<'a> {
     parent: Parent<'a>,
     stats: StatWriter,
     stack: Vec<Frame>,
+    /// How many sub-folders are being opened in all of them.
+    scouts: usize,
     /// Files with several names: device and inode to the number of their group.
     links: HashMap<(u64, u64), u64>,
     link_numbers: HashMap<u64, (u64, u64)>,
@@ -120,6 +130,7 @@ impl<'a> Scanner<'a> {
             parent: Parent::new(reader, parent),
             stats: StatWriter::default(),
             stack: Vec::new(),
+            scouts: 0,
             links: HashMap::new(),
             link_numbers: HashMap::new(),
             claims: Claims::default(),
@@ -139,7 +150,10 @@ impl<'a> Scanner<'a> {
                 return Err(SnapshotError::Interrupted);
             }
             match self.next_entry() {
-                Some(listed) => self.entry(listed)?,
+                Some(listed) => {
+                    self.scout();
+                    self.entry(listed)?;
+                }
                 None => self.leave()?,
             }
         }
@@ -175,7 +189,9 @@ impl Scanner<'_> {
     fn enter(&mut self, found: Found, wanted: Option<Wanted>, device: Option<u64>) -> Result<()> {
         let wanted = wanted.filter(|wanted| !wanted.is_whole);
         let Found { path, name, status, before } = found;
-        let folder = match open(&path, wanted.as_ref()) {
+        let opened =
+            self.open(&path, &name, wanted.as_ref()).and_then(|folder| self.thin_out(folder, wanted.is_some()));
+        let folder = match opened {
             Ok(folder) if self.stack.len() < DEPTH_MOST => folder,
             Ok(_) => {
                 self.skip_parent(before.as_ref());
@@ -200,9 +216,8 @@ impl Scanner<'_> {
         let parent = before.as_ref().and_then(|before| self.parent.enter(before, depth));
         self.emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path, before })))?;
         let device = device.or(wanted.is_none().then_some(status.device));
-        let mut frame =
-            Frame { folder, parent, wanted, device, added: Default::default(), held: None, captures: Vec::new() };
-        self.thin_out(&mut frame);
+        let (added, captures, scouts) = Default::default();
+        let mut frame = Frame { folder, parent, wanted, device, added, held: None, captures, scouts };
         self.claim(&mut frame)?;
         self.stack.push(frame);
         Ok(())
@@ -214,16 +229,60 @@ impl Scanner<'_> {
         }
     }
 
+    /// Opens a folder, or takes it from who opened it ahead.
+    fn open(&mut self, path: &Path, name: &[u8], wanted: Option<&Wanted>) -> Result<OpenFolder> {
+        if let Some(wanted) = wanted {
+            let names = wanted.children.keys().map(|name| OsStr::from_bytes(name));
+            return OpenFolder::restricted(path.to_owned(), names);
+        }
+        let opened = self.take_scout(name).and_then(Ahead::finish);
+        opened.map_or_else(|| OpenFolder::open(path.to_owned()), Ok)
+    }
+
+    /// Who opens this sub-folder ahead. Those whose folders the walk has passed over are let go.
+    fn take_scout(&mut self, name: &[u8]) -> Option<Ahead<Option<OpenFolder>>> {
+        let scouts = &mut self.stack.last_mut()?.scouts;
+        loop {
+            let (scouted, ahead) = scouts.pop_front_if(|(scouted, _)| scouted.as_slice() <= name)?;
+            self.scouts -= 1;
+            if scouted == name {
+                return Some(ahead);
+            }
+        }
+    }
+
+    /// Has the folders that come next opened ahead, but none that is excluded or claimed.
+    fn scout(&mut self) {
+        let is_due = |frame: &Frame| frame.wanted.is_none() && frame.scouts.len() <= SCOUTS / 2;
+        if self.scouts == SCOUTS_MOST || !self.stack.last().is_some_and(|f| f.folder.has_unseen() && is_due(f)) {
+            return;
+        }
+        let Some(mut frame) = self.stack.pop() else { return };
+        while frame.scouts.len() < SCOUTS && self.scouts < SCOUTS_MOST {
+            let Some(Listed { name, status }) = frame.folder.next_unseen() else { break };
+            let Some(Ok(status)) = status.filter(|s| s.is_ok_and(|s| s.kind == FileType::Directory)) else { continue };
+            let name = name.clone();
+            let path = frame.folder.path.join(OsStr::from_bytes(&name));
+            if !self.claims.is_claimed(&path) && !self.is_excluded(&path, &status, frame.device) {
+                frame.scouts.push_back((name, OpenFolder::ahead(path)));
+                self.scouts += 1;
+            }
+        }
+        self.stack.push(frame);
+    }
+
     /// A folder that a marker excludes keeps itself and the marker.
-    fn thin_out(&self, frame: &mut Frame) {
-        let marker = self.options.markers.iter().find(|marker| marker.is_in(&frame.folder));
-        if let Some(Marker { name, .. }) = marker.filter(|_| frame.wanted.is_none()) {
-            frame.folder.retain(|kept| kept == name.as_bytes());
+    fn thin_out(&self, folder: OpenFolder, is_restricted: bool) -> Result<OpenFolder> {
+        let marker = self.options.markers.iter().find(|marker| !is_restricted && marker.is_in(&folder));
+        match marker {
+            Some(Marker { name, .. }) => OpenFolder::restricted(folder.path, std::iter::once(name.as_ref())),
+            None => Ok(folder),
         }
     }
 
     fn leave(&mut self) -> Result<()> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
+        self.scouts -= frame.scouts.len();
         if let Some(folder) = frame.parent {
             self.parent.leave(folder);
         }
@@ -447,15 +506,6 @@ impl Scanner<'_> {
         self.link_numbers.insert(number, key);
         self.links.insert(key, number);
         (number, false)
-    }
-}
-
-fn open(path: &Path, wanted: Option<&Wanted>) -> Result<OpenFolder> {
-    match wanted {
-        None => OpenFolder::open(path.to_owned()),
-        Some(wanted) => {
-            OpenFolder::restricted(path.to_owned(), wanted.children.keys().map(|name| OsStr::from_bytes(name)))
-        }
     }
 }
 

@@ -261,6 +261,39 @@ fn exclusions_markers_and_the_repository_itself() {
     assert_eq!(kept, ["/cache/CACHEDIR.TAG", "/keep", "/link", "/marked/.skip"]);
 }
 
+/// Folders that are opened ahead, too large for that, nested, empty, excluded, marked: all come in order, once.
+#[test]
+fn what_is_read_ahead_comes_in_order() {
+    let home = home();
+    let mut names: Vec<String> = (0..1500).map(|number| format!("/crowded/{number:04}")).collect();
+    for folder in 0..60 {
+        names.extend((0..3).map(|sub| format!("/f{folder:02}/sub{sub}/file")));
+        names.push(format!("/f{folder:02}/a"));
+        fs::create_dir_all(home.source().join(format!("f{folder:02}/empty"))).unwrap();
+    }
+    names.iter().for_each(|name| home.write(&name[1..], name.as_bytes()));
+    home.write("f13/.skip", b"");
+    fs::remove_dir(home.source().join("f13/empty")).unwrap();
+    names.retain(|name| !name.starts_with("/f13/") && !name.starts_with("/f07/") && !name.contains("sub1"));
+    names.push("/f13/.skip".into());
+    names.sort_unstable();
+
+    let run = || {
+        let (outcome, told) = home.run_with(|options| {
+            options.is_excluded = &|path, is_folder| is_folder && (path.ends_with("f07") || path.ends_with("sub1"));
+            options.markers = vec![Marker { name: ".skip".into(), header: None }];
+        });
+        assert_eq!(told, Vec::<String>::new());
+        outcome.unwrap().snapshot
+    };
+    let (first, second) = (run(), run());
+    let content = home.content(&first);
+    assert!(content.keys().eq(names.iter()));
+    assert!(names.iter().all(|name| content[name] == name.as_bytes() || name == "/f13/.skip"));
+    assert_eq!(second.statistics.files_unmodified, names.len() as u64);
+    assert_eq!(second.root, first.root);
+}
+
 #[test]
 fn several_paths_one_missing_and_none() {
     let home = home();
