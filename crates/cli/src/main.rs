@@ -59,6 +59,8 @@ fn run(cli: &Cli) -> Outcome {
         Command::Restore(args) => commands::restore::run(&context, args),
         Command::Stats(args) => commands::stats::run(&context, args),
         Command::Check(args) => commands::check::run(&context, args),
+        Command::Prune(args) => commands::prune::run(&context, args),
+        Command::Undelete(args) => commands::undelete::run(&context, args),
         Command::Forget(args) => commands::forget::run(&context, args),
         Command::Cat(args) => commands::cat::run(&context, args),
         Command::Key(args) => commands::key::run(&context, args),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use treering_store::StoreError;
 
+use crate::record::SnapshotName;
+
 /// The result of this crate's operations.
 pub type Result<T, E = SnapshotError> = std::result::Result<T, E>;
 
@@ -122,6 +124,33 @@ pub enum SnapshotError {
     LinkLost {
         /// The file.
         path: PathBuf,
+    },
+    /// A snapshot cannot be followed to all that it needs, so nobody can say what is not needed. Nothing was deleted.
+    #[error("snapshot {snapshot} cannot be read to its end: {detail}")]
+    NotWhole {
+        /// Which one.
+        snapshot: SnapshotName,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Nothing would remain.
+    #[error("no snapshot would remain")]
+    NothingWouldRemain,
+    /// More than half of what is stored would go, and nobody said that this is meant.
+    #[error("{freed_bytes} of {stored_bytes} bytes would be freed: more than half of what is stored")]
+    TooMuch {
+        /// What would go.
+        freed_bytes: u64,
+        /// Of what.
+        stored_bytes: u64,
+    },
+    /// A forgotten snapshot cannot be brought back: what it needs is gone or cannot be read.
+    #[error("snapshot {snapshot} cannot be brought back: {detail}")]
+    CannotBringBack {
+        /// Which one.
+        snapshot: SnapshotName,
+        /// What is gone.
+        detail: String,
     },
     /// Somebody asked to stop.
     #[error("interrupted")]

@@ -123,6 +123,17 @@ impl<'a, 'r> Follower<'a, 'r> {
         }
     }
 
+    /// Goes on where another one ended.
+    pub(crate) fn resume(mut self, seen: Bits, sound: Bits) -> Self {
+        (self.seen, self.sound) = (seen, sound);
+        self
+    }
+
+    /// What was seen, and what was found sound with all beneath it.
+    pub(crate) fn into_marks(self) -> (Bits, Bits) {
+        (self.seen, self.sound)
+    }
+
     /// Everything that a snapshot refers to.
     pub(crate) fn follow(&mut self, name: SnapshotName, snapshot: &Snapshot) -> Result<()> {
         (self.snapshot, self.number) = (Some(name), self.number + 1);

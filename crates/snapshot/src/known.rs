@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 use treering_chunk::{ChunkId, ChunkKind};
-use treering_store::{PackContents, PackName, Repository, StoreError};
+use treering_store::{PackContents, PackKind, PackName, Repository, StoreError};
 
 use crate::error::{Result, SnapshotError};
 use crate::progress::Progress;
@@ -51,6 +51,8 @@ fn key(id: &ChunkId) -> [u64; 2] {
 pub(crate) struct KnownPack {
     pub(crate) name: PackName,
     pub(crate) bytes: u64,
+    /// What it holds; of one that cannot be read, anything.
+    pub(crate) kind: PackKind,
     /// The bytes of its chunks.
     pub(crate) raw_bytes: u64,
     /// Whether its trailer could be read, so that its chunks are known.
@@ -58,7 +60,7 @@ pub(crate) struct KnownPack {
 }
 
 /// All chunks that lie in packs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct KnownChunks {
     rows: Vec<Row>,
     pub(crate) packs: Vec<KnownPack>,
@@ -69,18 +71,60 @@ pub(crate) struct KnownChunks {
 impl KnownChunks {
     /// Reads the trailers of all these packs. One that is damaged is noted, not an error.
     pub(crate) fn read(repository: &Repository, listed: &[(PackName, u64)], progress: &dyn Progress) -> Result<Self> {
-        let mut known = Self { rows: Vec::new(), packs: Vec::with_capacity(listed.len()), copies: Vec::new() };
+        let mut known = Self::default();
+        known.read_trailers(repository, listed, progress)?;
+        known.rows.par_sort_unstable();
+        Ok(known)
+    }
+
+    /// Adds packs that were not there before, and moves marks along with the rows that they stand for.
+    pub(crate) fn extend(
+        &mut self,
+        repository: &Repository,
+        listed: &[(PackName, u64)],
+        marks: &mut [&mut Bits],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let before = std::mem::take(&mut self.rows);
+        self.read_trailers(repository, listed, progress)?;
+        self.rows.par_sort_unstable();
+        let new = std::mem::take(&mut self.rows);
+        let mut moved: Vec<Bits> = marks.iter().map(|_| Bits::new(before.len() + new.len())).collect();
+        self.rows.reserve_exact(before.len() + new.len());
+        let mut new = new.into_iter().peekable();
+        for (at, row) in before.into_iter().enumerate() {
+            while let Some(smaller) = new.next_if(|candidate| *candidate < row) {
+                self.rows.push(smaller);
+            }
+            let at_new = self.rows.len();
+            moved
+                .iter_mut()
+                .zip(marks.iter())
+                .filter(|(_, mark)| mark.has(at))
+                .for_each(|(moved, _)| moved.set(at_new));
+            self.rows.push(row);
+        }
+        self.rows.extend(new);
+        marks.iter_mut().zip(moved).for_each(|(mark, moved)| **mark = moved);
+        Ok(())
+    }
+
+    fn read_trailers(
+        &mut self,
+        repository: &Repository,
+        listed: &[(PackName, u64)],
+        progress: &dyn Progress,
+    ) -> Result<()> {
         for some in listed.chunks(PACKS_AT_A_TIME) {
             if progress.is_interrupted() {
                 return Err(SnapshotError::Interrupted);
             }
             let contents: Vec<_> = some.par_iter().map(|(name, _)| repository.pack_contents(*name)).collect();
             for ((name, bytes), contents) in some.iter().zip(contents) {
-                known.add(*name, *bytes, contents)?;
+                self.add(*name, *bytes, contents)?;
             }
         }
-        known.rows.par_sort_unstable();
-        Ok(known)
+        Ok(())
     }
 
     fn add(&mut self, name: PackName, bytes: u64, contents: Result<PackContents, StoreError>) -> Result<()> {
@@ -89,9 +133,10 @@ impl KnownChunks {
             Err(e) => damage(e.into()).map(|_| None)?,
         };
         let (number, is_readable) = (self.packs.len(), contents.is_some());
+        let kind = contents.as_ref().map_or(PackKind::Data, |contents| contents.kind);
         let chunks = contents.map(|contents| contents.chunks).unwrap_or_default();
         let raw_bytes = chunks.iter().map(|(_, _, raw_len)| u64::from(*raw_len)).sum();
-        self.packs.push(KnownPack { name, bytes, raw_bytes, is_readable });
+        self.packs.push(KnownPack { name, bytes, kind, raw_bytes, is_readable });
         self.copies.extend(chunks.iter().filter(|(_, kind, _)| *kind == ChunkKind::SnapshotCopy).map(|(id, _, _)| *id));
         self.rows.extend(chunks.iter().map(|(id, kind, raw_len)| Row::new(id, *kind, *raw_len, number)));
         Ok(())
@@ -116,6 +161,15 @@ impl KnownChunks {
     pub(crate) fn packs_of(&self, at: usize) -> impl Iterator<Item = usize> + '_ {
         let id = self.rows.get(at).map(|row| row.id);
         self.rows.iter().skip(at).take_while(move |row| Some(row.id) == id).map(Row::pack)
+    }
+
+    /// The rows of each chunk, by the place of its first one.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        let mut start = 0;
+        self.rows.chunk_by(|a, b| a.id == b.id).map(move |group| {
+            start += group.len();
+            start - group.len()..start
+        })
     }
 
     /// The pack of this row.
@@ -143,7 +197,7 @@ pub(crate) fn damage(error: SnapshotError) -> Result<String> {
 }
 
 /// One bit a row.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
@@ -159,5 +213,36 @@ impl Bits {
         if let Some(word) = self.0.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::testing::{Home, file, noise};
+
+    #[test]
+    fn marks_move_with_the_rows_that_they_stand_for() {
+        let home = Home::new();
+        home.commit(vec![file("a", &noise(1, 30_000))]);
+        let first = home.repository.list_packs().unwrap();
+        home.commit(vec![file("a", &noise(2, 30_000))]);
+        let (all, second): (_, Vec<_>) = {
+            let all = home.repository.list_packs().unwrap();
+            (all.clone(), all.into_iter().filter(|pack| !first.contains(pack)).collect())
+        };
+        let mut known = KnownChunks::read(&home.repository, &first, &Silent).unwrap();
+        let mut odd = Bits::new(known.rows().len());
+        let marked: Vec<Row> =
+            known.rows().iter().copied().enumerate().filter(|(at, _)| at % 2 == 1).map(|r| r.1).collect();
+        (0..known.rows().len()).filter(|at| at % 2 == 1).for_each(|at| odd.set(at));
+        known.extend(&home.repository, &second, &mut [&mut odd], &Silent).unwrap();
+        assert!(known.rows().is_sorted() && known.packs.len() == all.len());
+        assert_eq!(known.rows().len(), KnownChunks::read(&home.repository, &all, &Silent).unwrap().rows().len());
+        let still: Vec<Row> =
+            known.rows().iter().copied().enumerate().filter(|(at, _)| odd.has(*at)).map(|r| r.1).collect();
+        assert_eq!(still, marked);
+        assert_eq!(known.groups().map(|group| group.len()).sum::<usize>(), known.rows().len());
     }
 }

@@ -18,6 +18,7 @@ mod known;
 pub mod list;
 pub mod node;
 pub mod progress;
+pub mod prune;
 pub mod record;
 pub mod restore;
 pub mod select;
@@ -26,6 +27,7 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod undelete;
 pub mod usage;
 mod walk;
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use treering_store::storage::Area;
-use treering_store::{Extensions, RecordKind, RecordName, Repository, StoreError, codec};
+use treering_store::{Extensions, Record, RecordKind, RecordName, Repository, StoreError, codec};
 
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, Time};
@@ -154,7 +154,18 @@ impl Snapshot {
     ///
     /// If there is none of that name, or it is damaged.
     pub fn read(repository: &Repository, name: SnapshotName) -> Result<Self> {
-        let record = repository.read_record(Area::Snapshots, name)?;
+        Self::from_record(name, &repository.read_record(Area::Snapshots, name)?)
+    }
+
+    /// Opens the bytes of its record, wherever they were kept.
+    pub(crate) fn open(repository: &Repository, name: SnapshotName, bytes: &[u8]) -> Result<Self> {
+        if SnapshotName::of(bytes) != name {
+            return Err(SnapshotError::damaged(format!("snapshot {name}"), "its bytes do not fit its name"));
+        }
+        Self::from_record(name, &repository.open_record(bytes)?)
+    }
+
+    fn from_record(name: SnapshotName, record: &Record) -> Result<Self> {
         if record.kind != RecordKind::SNAPSHOT {
             return Err(SnapshotError::damaged(format!("snapshot {name}"), "it is another kind of record"));
         }

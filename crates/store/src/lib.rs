@@ -10,6 +10,7 @@
 
 pub mod codec;
 mod config;
+mod deletion;
 mod entropy;
 mod error;
 mod index;
@@ -26,17 +27,18 @@ pub mod storage;
 mod wire;
 
 pub use config::{Config, FORMAT_VERSION, Features, RepositoryId};
+pub use deletion::{Deletion, Forgotten, Listing};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Result, StoreError};
 pub use index::{IndexNotice, Place};
 pub use keys::{DerivationCost, KeyFile, SlotInfo, SlotKind, Unlock};
 pub use limits::{CHUNK_MOST_BYTES, RECORD_MOST_BYTES};
 pub use pack::frame::Compression;
-pub use pack::{PackContents, PackKind, PackName};
+pub use pack::{PackContents, PackKind, PackName, PackedFrame, PackedFrames};
 pub use reader::{ChunkReader, LoadedFrame};
 pub use record::{CRITICAL, Record, RecordKind, RecordName};
 pub use repository::{InitOptions, Notice, Repository};
 pub use scrub::{Finding, FindingPlace, PackCheck};
 pub use seal::Encryption;
-pub use session::{Session, SessionMode, Sink, Stored};
+pub use session::{LiveSession, Session, SessionMode, Sink, Stored};
 pub use wire::Extensions;

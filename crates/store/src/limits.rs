@@ -38,3 +38,7 @@ pub(crate) const ENCODING_MOST_FRAMES: usize = 8;
 pub(crate) const OPEN_PACKS_MOST: usize = 64;
 /// Decoded frames that one reader keeps.
 pub(crate) const READER_FRAMES_MOST: usize = 4;
+/// Space that a repository keeps for forgetting and pruning on a full disk: at least enough for records and sessions …
+pub(crate) const BALLAST_LEAST_BYTES: u64 = 1 << 20;
+/// … and at most a pack.
+pub(crate) const BALLAST_MOST_BYTES: u64 = PACK_TARGET_BYTES;

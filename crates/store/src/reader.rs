@@ -13,6 +13,10 @@ use crate::index::{IndexReader, Place};
 use crate::limits::READER_FRAMES_MOST;
 use crate::pack::frame::Frame;
 use crate::repository::Repository;
+use crate::storage::Area;
+
+/// How often a chunk is looked for while packs vanish.
+const LOOKS: usize = 5;
 
 /// Reads chunks, on one thread. Keeps the last frames, because neighbours are read together.
 pub struct ChunkReader<'r> {
@@ -117,14 +121,20 @@ impl ChunkReader<'_> {
         Ok(LoadedFrame(frame))
     }
 
-    /// The bytes of a chunk.
+    /// The bytes of a chunk. If its pack was deleted since the index learned it, the chunk is looked for in the packs
+    /// that are there now: whoever deleted the pack has copied first what is needed of it.
     ///
     /// # Errors
     ///
     /// [`StoreError::ChunkMissing`], or damage.
     pub fn get(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
-        let place = self.place(id)?;
-        let frame = self.frame(&place)?;
-        frame.chunk(self.repository, &place, kind, id).map(<[u8]>::to_vec)
+        for _ in 0..LOOKS {
+            let place = self.place(id)?;
+            match self.frame(&place) {
+                Err(StoreError::Missing { area: Area::Packs, .. }) => self.repository.learn_packs()?,
+                frame => return frame?.chunk(self.repository, &place, kind, id).map(<[u8]>::to_vec),
+            }
+        }
+        Err(StoreError::ChunkMissing { id: *id })
     }
 }

@@ -34,8 +34,10 @@ impl RecordKind {
     pub const FORGOTTEN: Self = Self(2);
     /// A writer at work: the parent that it builds on.
     pub const SESSION: Self = Self(3);
+    /// Second copies of snapshots that were pruned, so that nobody takes those for lost.
+    pub const PRUNED: Self = Self(6);
     /// The kinds that this program understands.
-    pub const KNOWN: [Self; 3] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION];
+    pub const KNOWN: [Self; 4] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION, Self::PRUNED];
 }
 
 /// The name of a record: the BLAKE3 of its bytes.
@@ -121,6 +123,14 @@ impl Record {
             return Err(StoreError::Verify { what: "record" });
         }
         Ok((RecordName::of(&out), out))
+    }
+
+    /// Opens the record at the front of `bytes`, and returns what follows it.
+    pub(crate) fn open_front<'b>(bytes: &'b [u8], id: RepositoryId, keys: &Keys) -> Result<(Self, &'b [u8])> {
+        let length = bytes.get(HEADER_BYTES - 8..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+        let end = (length.unwrap_or(0) as usize).saturating_add(HEADER_BYTES + crate::seal::TAG_BYTES);
+        let (record, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+        Ok((Self::open(record, id, keys)?, rest))
     }
 
     pub(crate) fn open(bytes: &[u8], id: RepositoryId, keys: &Keys) -> Result<Self> {

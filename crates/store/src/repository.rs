@@ -19,9 +19,11 @@ use crate::error::{Result, StoreError};
 use crate::index::{Index, IndexNotice, LearnedPack, PackNumber};
 use crate::keys::slot::{Slot, SlotDraft};
 use crate::keys::{DerivationCost, Keys, MasterKey, SlotInfo, Unlock};
-use crate::limits::{CONFIG_MOST_BYTES, KEY_SLOTS_MOST, OPEN_PACKS_MOST, RECORD_MOST_BYTES};
+use crate::limits::{
+    BALLAST_LEAST_BYTES, BALLAST_MOST_BYTES, CONFIG_MOST_BYTES, KEY_SLOTS_MOST, OPEN_PACKS_MOST, RECORD_MOST_BYTES,
+};
 use crate::pack::read::PackReader;
-use crate::pack::{PackContents, PackName};
+use crate::pack::{PackContents, PackName, PackedFrames};
 use crate::record::{CRITICAL, Record, RecordKind, RecordName};
 use crate::seal::Encryption;
 use crate::storage::{Area, IndexHome, LockMode, Storage, put};
@@ -130,6 +132,7 @@ impl Repository {
         let bytes = made.config.encode(&made.keys);
         put(&*made.storage, Area::ConfigCopy, "config", &bytes)?;
         put(&*made.storage, Area::Config, "config", &bytes)?;
+        made.keep_ballast()?;
         Ok(made)
     }
 
@@ -325,7 +328,7 @@ impl Repository {
     }
 
     /// Drops a snapshot: what it said is kept in a record of its own first, so that it can be brought back until its
-    /// chunks are reclaimed.
+    /// chunks are reclaimed. On a full disk the room for that is taken from what is kept for it.
     ///
     /// # Errors
     ///
@@ -333,9 +336,42 @@ impl Repository {
     pub fn forget_snapshot(&self, name: RecordName) -> Result<()> {
         self.assert_writable()?;
         let bytes = self.storage.read(Area::Snapshots, &name.to_string(), RECORD_MOST_BYTES)?;
-        self.put_record(&Record::new(RecordKind::FORGOTTEN, bytes))?;
+        self.with_ballast(|| self.put_record(&Record::new(RecordKind::FORGOTTEN, bytes.clone())))?;
         self.storage.remove(Area::Snapshots, &name.to_string())?;
         self.storage.sync(Area::Snapshots, &[&name.to_string()])
+    }
+
+    /// Does work that frees space; if there is no room for it, once more after giving up the space that is kept for
+    /// this.
+    ///
+    /// # Errors
+    ///
+    /// What the work says.
+    pub fn with_ballast<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(full) if full.is_out_of_space() && self.storage.release_ballast()? => {
+                let done = work();
+                // What is left of it serves the next who needs room.
+                self.keep_ballast()?;
+                done
+            }
+            done => done,
+        }
+    }
+
+    /// Sets space aside, a hundredth of what the packs take within bounds, so that forgetting and pruning work on a full
+    /// disk. That there is no room for it is no error.
+    ///
+    /// # Errors
+    ///
+    /// If packs cannot be listed.
+    pub fn keep_ballast(&self) -> Result<()> {
+        let stored: u64 = self.list_packs()?.iter().map(|(_, bytes)| bytes).sum();
+        let wanted = (stored / 100).clamp(BALLAST_LEAST_BYTES, BALLAST_MOST_BYTES);
+        match self.storage.keep_ballast(wanted) {
+            Err(full) if full.is_out_of_space() => Ok(()),
+            done => done,
+        }
     }
 
     /// A record that must be understood and is not makes the repository unusable for this version.
@@ -635,6 +671,24 @@ impl Repository {
     pub fn pack_contents(&self, name: PackName) -> Result<PackContents> {
         let pack = self.pack_unshared(name)?;
         Ok(PackContents::new(&pack, &pack.trailer(&self.keys)?))
+    }
+
+    /// The frames of a pack that is about to be emptied.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`], or damage.
+    pub fn packed_frames(&self, name: PackName) -> Result<PackedFrames> {
+        PackedFrames::new(self.pack_unshared(name)?, &self.keys)
+    }
+
+    /// Brings the index up to date with the packs that are there now.
+    ///
+    /// # Errors
+    ///
+    /// If packs cannot be listed, or the index cannot be written.
+    pub fn learn_packs(&self) -> Result<()> {
+        self.catch_up(&*self.index()?, &self.list_packs()?)
     }
 
     pub(crate) fn pack_unshared(&self, name: PackName) -> Result<PackReader> {

@@ -39,6 +39,19 @@ pub enum FindingPlace {
     Index,
 }
 
+impl std::fmt::Display for FindingPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config => f.write_str("config"),
+            Self::Key(name) => write!(f, "key {name}"),
+            Self::Pack(name) => write!(f, "pack {name}"),
+            Self::Record(area, name) => write!(f, "{area} {name}"),
+            Self::Chunk(id) => write!(f, "chunk {id}"),
+            Self::Index => f.write_str("index"),
+        }
+    }
+}
+
 impl Finding {
     /// A finding.
     pub fn new(place: FindingPlace, detail: impl Into<String>) -> Self {

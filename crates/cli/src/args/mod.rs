@@ -10,6 +10,7 @@ mod browse;
 mod choose;
 mod global;
 mod key;
+mod prune;
 mod refused;
 mod repository;
 mod restore;
@@ -22,6 +23,7 @@ pub(crate) use browse::{Archive, DiffArgs, DumpArgs, FindArgs, LsArgs, LsSort, S
 pub(crate) use choose::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
 pub(crate) use global::GlobalArgs;
 pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
+pub(crate) use prune::{PruneArgs, UndeleteArgs};
 pub(crate) use repository::{
     CatArgs, CatKind, CheckArgs, CompletionsArgs, Encryption, ForgetArgs, InitArgs, ManArgs, StatsArgs, StatsMode,
 };
@@ -85,6 +87,10 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Drop snapshots by their ids. This frees no space, and drops nothing by age.
     Forget(ForgetArgs),
+    /// Free the space of what no snapshot needs; with --keep-*, forget by retention first.
+    Prune(PruneArgs),
+    /// Bring back snapshots that were forgotten and not pruned.
+    Undelete(UndeleteArgs),
     /// Verify the repository.
     Check(CheckArgs),
     /// Print a completion script for a shell.

@@ -48,6 +48,28 @@ impl FromStr for Compression {
     }
 }
 
+/// zstd's level for `--compression fastest`.
+const FASTEST_LEVEL: i32 = 1;
+/// zstd's level for `--compression better`.
+const BETTER_LEVEL: i32 = 9;
+/// zstd's level for `--compression max`; what is above it needs far more memory.
+const MAX_LEVEL: i32 = 19;
+
+impl Compression {
+    /// As the store wants it.
+    pub(crate) fn for_store(self) -> treering_store::Compression {
+        use treering_store::Compression as Store;
+        match self {
+            Compression::Auto => Store::DEFAULT,
+            Compression::Off => Store::Off,
+            Compression::Fastest => Store::Zstd(FASTEST_LEVEL),
+            Compression::Better => Store::Zstd(BETTER_LEVEL),
+            Compression::Max => Store::Zstd(MAX_LEVEL),
+            Compression::Level(level) => Store::Zstd(level),
+        }
+    }
+}
+
 /// Whether applications among the files are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AppChoice {

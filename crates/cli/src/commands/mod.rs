@@ -12,9 +12,11 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod undelete;
 pub(crate) mod version;
 
 use std::os::unix::ffi::OsStrExt;

@@ -31,7 +31,8 @@ impl From<SnapshotError> for Failure {
         if let SnapshotError::Store(error) = error {
             return error.into();
         }
-        let failure = explained(kind_of_snapshot(&error), &error);
+        let mut failure = explained(kind_of_snapshot(&error), &error);
+        failure.safe = safe_of_snapshot(&error).map(str::to_owned);
         match advice_of_snapshot(&error) {
             Some(advice) => failure.next(advice),
             None => failure,
@@ -93,7 +94,11 @@ fn advice_of_store(error: &StoreError) -> Option<&'static str> {
         }
         StoreError::BadKeyFile { .. } => "A key file is made by `treering key new-file`.",
         StoreError::Unsupported { .. } => "Use a newer version of treering.",
-        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } | StoreError::ChunkMissing { .. } => CHECK,
+        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } => CHECK,
+        StoreError::ChunkMissing { .. } => {
+            "If the snapshot was forgotten and pruned meanwhile, use a later one. Otherwise run `treering check` to see \
+             what is affected."
+        }
         StoreError::LastKey => "Add another key first: `treering key add`.",
         StoreError::PacksGone { .. } | StoreError::ParentGone { .. } => {
             "Run the backup again; what was stored is not stored twice."
@@ -107,10 +112,20 @@ fn kind_of_snapshot(error: &SnapshotError) -> Kind {
     match error {
         SnapshotError::Store(error) => kind_of_store(error),
         SnapshotError::Io { source, .. } => kind_of_io(source),
-        SnapshotError::Damaged { .. } => Kind::Damaged,
+        SnapshotError::Damaged { .. } | SnapshotError::NotWhole { .. } => Kind::Damaged,
         SnapshotError::Interrupted => process::interruption(),
         SnapshotError::BadPattern { .. } | SnapshotError::Ambiguous { .. } => Kind::Usage,
         _ => Kind::Failed,
+    }
+}
+
+fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
+    match error {
+        SnapshotError::NotWhole { .. } => Some("Nothing was deleted: what is needed cannot be told."),
+        SnapshotError::NothingWouldRemain | SnapshotError::TooMuch { .. } | SnapshotError::CannotBringBack { .. } => {
+            Some("Nothing was changed.")
+        }
+        _ => None,
     }
 }
 
@@ -118,6 +133,15 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
     Some(match error {
         SnapshotError::Io { source, .. } if kind_of_io(source) == Kind::OutOfSpace => FREE_SPACE,
         SnapshotError::Damaged { .. } => CHECK,
+        SnapshotError::NotWhole { .. } => "Run `treering check`, then the repairs that it names.",
+        SnapshotError::NothingWouldRemain => {
+            "If that is meant, remove the folder of the repository. If there should be snapshots, look for them first: \
+             `treering undelete` lists what was forgotten, and `treering check` what is lost."
+        }
+        SnapshotError::TooMuch { .. } => "If that is meant, add --yes; `--dry-run --verbose` shows every pack.",
+        SnapshotError::CannotBringBack { .. } => {
+            "What it needs was pruned since, or is damaged: `treering check` tells."
+        }
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",

@@ -33,13 +33,15 @@ pub(crate) enum Task {
     Restore,
     /// Items are packs.
     Check,
+    /// Items are packs.
+    Prune,
 }
 
 impl Task {
     fn items(self) -> &'static str {
         match self {
             Task::Backup | Task::Restore => "files",
-            Task::Check => "packs",
+            Task::Check | Task::Prune => "packs",
         }
     }
 }
@@ -155,7 +157,7 @@ impl Reading {
         match task {
             Task::Backup => Message::BackupStatus(self.backup_status()),
             Task::Restore => Message::RestoreStatus(self.restore_status()),
-            Task::Check => Message::CheckStatus(self.check_status()),
+            Task::Check | Task::Prune => Message::CheckStatus(self.check_status()),
         }
     }
 

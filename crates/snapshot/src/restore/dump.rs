@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use treering_chunk::ChunkKind;
-use treering_store::{ChunkReader, Repository};
+use treering_store::ChunkReader;
 
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind};
@@ -22,12 +22,7 @@ const ZEROS_BYTES: usize = 64 << 10;
 ///
 /// [`SnapshotError::WrongKind`] unless it is a file; damage and failures of the writer, after part of the bytes have
 /// been written.
-pub fn write_file(
-    repository: &Repository,
-    reader: &mut ChunkReader<'_>,
-    node: &Node,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn write_file(reader: &mut ChunkReader<'_>, node: &Node, out: &mut dyn Write) -> Result<()> {
     let NodeKind::File { content, .. } = &node.kind else {
         let path = String::from_utf8_lossy(&node.name).into_owned().into();
         return Err(SnapshotError::WrongKind { path, needed: "file" });
@@ -36,7 +31,7 @@ pub fn write_file(
     while let Some(extent) = extents.read_next(reader)? {
         match extent.chunk() {
             None => write_zeros(out, extent.bytes())?,
-            Some(_) => write_chunk(repository, reader, &extent, out)?,
+            Some(_) => write_chunk(reader, &extent, out)?,
         }
     }
     out.flush().map_err(failed)
@@ -56,18 +51,11 @@ fn write_zeros(out: &mut dyn Write, mut bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn write_chunk(
-    repository: &Repository,
-    reader: &mut ChunkReader<'_>,
-    extent: &Extent,
-    out: &mut dyn Write,
-) -> Result<()> {
+fn write_chunk(reader: &mut ChunkReader<'_>, extent: &Extent, out: &mut dyn Write) -> Result<()> {
     let Some(id) = extent.chunk() else { return Ok(()) };
-    let place = reader.place(&id)?;
-    let frame = reader.frame(&place)?;
-    let bytes = frame.chunk(repository, &place, ChunkKind::Data, &id)?;
+    let bytes = reader.get(ChunkKind::Data, &id)?;
     if bytes.len() as u64 != extent.bytes() {
         return Err(SnapshotError::damaged(format!("chunk {id}"), "it is not as long as its stream says"));
     }
-    out.write_all(bytes).map_err(failed)
+    out.write_all(&bytes).map_err(failed)
 }

@@ -112,7 +112,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn settings(connection: &Connection, shared: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.execute_batch(
-        "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY",
     )?;
     let mode = if shared { ("WAL", "FULL") } else { ("OFF", "OFF") };
     connection.pragma_update_and_check(None, "journal_mode", mode.0, |_| Ok(()))?;

@@ -81,7 +81,18 @@ pub(crate) struct ClosedFrame {
 pub(crate) struct CompressedFrame {
     codec: Codec,
     bytes: Vec<u8>,
-    raw: ClosedFrame,
+    raw_len: u32,
+    chunks: Vec<TrailerChunk>,
+    original: Original,
+}
+
+/// What a sealed frame is opened and compared with.
+#[derive(Debug)]
+enum Original {
+    /// The body that was compressed.
+    Body(Vec<u8>),
+    /// The same compressed bytes: they are copied from a pack for which they were decompressed and compared.
+    Compressed(Vec<u8>),
 }
 
 /// A frame as it stands in a pack.
@@ -134,38 +145,53 @@ impl ClosedFrame {
         if bytes.len() >= self.body.len() {
             return Ok(self.raw());
         }
-        Ok(CompressedFrame { codec: Codec::Zstd, bytes, raw: self })
+        Ok(self.stored_as(Codec::Zstd, bytes))
     }
 
     fn raw(self) -> CompressedFrame {
-        CompressedFrame { codec: Codec::Raw, bytes: self.body.clone(), raw: self }
+        let bytes = self.body.clone();
+        self.stored_as(Codec::Raw, bytes)
+    }
+
+    fn stored_as(self, codec: Codec, bytes: Vec<u8>) -> CompressedFrame {
+        let Self { body, chunks } = self;
+        CompressedFrame { codec, bytes, raw_len: body.len() as u32, chunks, original: Original::Body(body) }
     }
 }
 
 impl CompressedFrame {
+    /// Opens what follows a frame's header, for a copy that is sealed elsewhere; `chunks` is what its pack's trailer
+    /// lists.
+    pub(crate) fn open(
+        pack_header: &[u8],
+        key: &SealKey,
+        header: &[u8; FrameHeader::BYTES],
+        mut sealed: Vec<u8>,
+        chunks: &[TrailerChunk],
+    ) -> Result<Self> {
+        let FrameHeader { codec, raw_len, .. } = FrameHeader::decode(header)?;
+        let bytes = open_seal(pack_header, key, header, &mut sealed)?.to_vec();
+        let original = Original::Compressed(bytes.clone());
+        Ok(Self { codec, bytes, raw_len, chunks: chunks.to_vec(), original })
+    }
+
     /// What it takes in a pack.
     pub(crate) fn stored_bytes(&self) -> u64 {
         (FrameHeader::BYTES + self.bytes.len() + TAG_BYTES) as u64
     }
 
     pub(crate) fn chunk_count(&self) -> usize {
-        self.raw.chunks.len()
+        self.chunks.len()
     }
 
     /// Seals under a number that was never used in this pack, and proves that it opens again.
     pub(crate) fn seal(self, pack_header: &[u8], key: &SealKey, number: u32, kind: PackKind) -> Result<EncodedFrame> {
-        let Self { codec, bytes: mut sealed, raw } = self;
-        let header = FrameHeader {
-            seal_number: number,
-            kind,
-            codec,
-            stored_len: (sealed.len() + TAG_BYTES) as u32,
-            raw_len: raw.body.len() as u32,
-        };
-        let header_bytes = header.encode();
-        key.seal(number, &frame_associated(pack_header, &header_bytes), &mut sealed)?;
-        verify(pack_header, key, &header_bytes, &sealed, &raw.body)?;
-        Ok(EncodedFrame { header: header_bytes, sealed, chunks: raw.chunks })
+        let Self { codec, bytes: mut sealed, raw_len, chunks, original } = self;
+        let stored_len = (sealed.len() + TAG_BYTES) as u32;
+        let header = FrameHeader { seal_number: number, kind, codec, stored_len, raw_len }.encode();
+        key.seal(number, &frame_associated(pack_header, &header), &mut sealed)?;
+        verify(pack_header, key, &header, &sealed, &original)?;
+        Ok(EncodedFrame { header, sealed, chunks })
     }
 }
 
@@ -176,19 +202,19 @@ fn verify(
     key: &SealKey,
     header: &[u8; FrameHeader::BYTES],
     sealed: &[u8],
-    body: &[u8],
+    original: &Original,
 ) -> Result<()> {
     let decoded = FrameHeader::decode(header)?;
     with_contexts(|contexts| {
         let mut copy = sealed.to_vec();
         let opened = key.open(decoded.seal_number, &frame_associated(pack_header, header), &mut copy);
-        let same = opened.is_some_and(|opened| match decoded.codec {
-            Codec::Raw => opened == body,
-            Codec::Zstd => {
+        let same = opened.is_some_and(|opened| match (decoded.codec, original) {
+            (_, Original::Compressed(bytes)) | (Codec::Raw, Original::Body(bytes)) => opened == bytes,
+            (Codec::Zstd, Original::Body(body)) => {
                 contexts.scratch.clear();
                 contexts.scratch.reserve(body.len());
                 let Contexts { decompressor, scratch, .. } = contexts;
-                decompressor.decompress_to_buffer(opened, scratch).is_ok() && *scratch == body
+                decompressor.decompress_to_buffer(opened, scratch).is_ok() && scratch == body
             }
         });
         if same { Ok(()) } else { Err(StoreError::Verify { what: "frame" }) }
@@ -219,9 +245,7 @@ impl Frame {
         mut sealed: Vec<u8>,
     ) -> Result<Self> {
         let decoded = FrameHeader::decode(header)?;
-        let opened = key
-            .open(decoded.seal_number, &frame_associated(pack_header, header), &mut sealed)
-            .ok_or_else(|| StoreError::damaged("a frame", "its seal is broken"))?;
+        let opened = open_seal(pack_header, key, header, &mut sealed)?;
         let raw_len = decoded.raw_len as usize;
         let body = match decoded.codec {
             Codec::Raw => opened.to_vec(),
@@ -249,6 +273,17 @@ impl Frame {
     pub(crate) fn raw_bytes(&self) -> usize {
         self.body.len()
     }
+}
+
+fn open_seal<'s>(
+    pack_header: &[u8],
+    key: &SealKey,
+    header: &[u8; FrameHeader::BYTES],
+    sealed: &'s mut [u8],
+) -> Result<&'s [u8]> {
+    let number = FrameHeader::decode(header)?.seal_number;
+    let opened = key.open(number, &frame_associated(pack_header, header), sealed);
+    opened.ok_or_else(|| StoreError::damaged("a frame", "its seal is broken"))
 }
 
 fn read_table(body: &[u8]) -> Result<Vec<FrameChunk>> {
@@ -366,6 +401,24 @@ mod tests {
         let middle = compressed.bytes.len() / 2;
         compressed.bytes[middle] ^= 1;
         let sealed = compressed.seal(b"pack header", &key(), 7, PackKind::Data);
+        assert!(matches!(sealed, Err(StoreError::Verify { what: "frame" })));
+    }
+
+    #[test]
+    fn a_copy_is_sealed_under_another_key_and_a_broken_one_is_caught() {
+        let (old, new) = (key(), SealKey::new(Encryption::Aes256Gcm, Zeroizing::new([2; 32])).unwrap());
+        let encoded = encode(&[&b"abc".repeat(1000)], Compression::Zstd(3));
+        let open = |sealed| CompressedFrame::open(b"pack header", &old, &encoded.header, sealed, &encoded.chunks);
+        let copied = open(encoded.sealed.clone()).unwrap().seal(b"new header", &new, 3, PackKind::Data).unwrap();
+        assert_eq!(copied.chunks, encoded.chunks);
+        let frame = Frame::open(b"new header", &new, &copied.header, copied.sealed).unwrap();
+        assert_eq!(frame.bytes(frame.chunks()[0]), b"abc".repeat(1000));
+        let mut damaged = encoded.sealed.clone();
+        damaged[5] ^= 1;
+        assert!(open(damaged).is_err());
+        let mut broken = open(encoded.sealed.clone()).unwrap();
+        broken.bytes[5] ^= 1;
+        let sealed = broken.seal(b"new header", &new, 3, PackKind::Data);
         assert!(matches!(sealed, Err(StoreError::Verify { what: "frame" })));
     }
 

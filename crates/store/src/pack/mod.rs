@@ -12,7 +12,7 @@ pub(crate) mod read;
 
 use std::fmt;
 
-pub use read::PackContents;
+pub use read::{PackContents, PackedFrame, PackedFrames};
 
 /// The name of a pack: the BLAKE3 of its bytes, so that it can be verified without a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

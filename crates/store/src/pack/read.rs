@@ -2,10 +2,10 @@
 //!
 //! Invariant: nothing is returned whose seal was not checked. What cannot be read is an error that says which part.
 
-use treering_chunk::{ChunkId, ChunkKind};
+use treering_chunk::{ChunkId, ChunkKind, Namer};
 
 use super::format::{Footer, FrameHeader, PackHeader, Trailer, TrailerChunk, TrailerFrame, frame_key};
-use super::frame::Frame;
+use super::frame::{CompressedFrame, Frame};
 use super::{PackKind, PackName};
 use crate::config::RepositoryId;
 use crate::error::{Result, StoreError};
@@ -72,16 +72,21 @@ impl PackReader {
         Ok((bytes, header))
     }
 
-    /// The frame whose header starts at this offset.
-    pub(crate) fn frame(&self, offset: u64) -> Result<Frame> {
+    fn sealed_frame(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], Vec<u8>)> {
         let (header_bytes, header) = self.frame_header(offset)?;
         let mut sealed = vec![0; header.stored_len as usize];
         read_part(&*self.object, self.name, "frame", offset + FrameHeader::BYTES as u64, &mut sealed)?;
+        Ok((header_bytes, sealed))
+    }
+
+    /// The frame whose header starts at this offset.
+    pub(crate) fn frame(&self, offset: u64) -> Result<Frame> {
+        let (header_bytes, sealed) = self.sealed_frame(offset)?;
         Frame::open(&self.header_bytes, &self.key, &header_bytes, sealed).map_err(|e| in_pack(self.name, e))
     }
 
     /// What the frames themselves say, read in full: for packs whose trailer is lost. Stops at the first damage.
-    pub(crate) fn walk_frames(&self, namer: &treering_chunk::Namer) -> Trailer {
+    pub(crate) fn walk_frames(&self, namer: &Namer) -> Trailer {
         let (mut offset, mut frames) = (PackHeader::BYTES as u64, Vec::new());
         while let Ok(frame) = self.frame(offset) {
             let Ok((_, header)) = self.frame_header(offset) else { break };
@@ -109,6 +114,82 @@ fn read_part(object: &dyn ObjectReader, name: PackName, part: &str, offset: u64,
         return Err(StoreError::damaged(format!("the {part} of pack {name}"), "the pack ends before it does"));
     }
     object.read_at(offset, buffer)
+}
+
+/// A pack that is about to be emptied: its frames, to be copied or taken apart.
+pub struct PackedFrames {
+    pack: PackReader,
+    trailer: Trailer,
+}
+
+impl std::fmt::Debug for PackedFrames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackedFrames({})", self.pack.name)
+    }
+}
+
+impl PackedFrames {
+    pub(crate) fn new(pack: PackReader, keys: &Keys) -> Result<Self> {
+        let trailer = pack.trailer(keys)?;
+        Ok(Self { pack, trailer })
+    }
+
+    /// The frames in their order.
+    pub fn iter(&self) -> impl Iterator<Item = PackedFrame<'_>> {
+        self.trailer.frames.iter().map(|listed| PackedFrame { pack: &self.pack, listed })
+    }
+}
+
+/// A frame in a pack.
+pub struct PackedFrame<'p> {
+    pack: &'p PackReader,
+    listed: &'p TrailerFrame,
+}
+
+impl std::fmt::Debug for PackedFrame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackedFrame({} at {})", self.pack.name, self.listed.offset)
+    }
+}
+
+impl PackedFrame<'_> {
+    /// Its chunks, as the trailer lists them.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkId> {
+        self.listed.chunks.iter().map(TrailerChunk::id)
+    }
+
+    /// Its length in the pack.
+    pub fn stored_bytes(&self) -> u64 {
+        self.listed.end().saturating_sub(self.listed.offset)
+    }
+
+    /// Opens it and shows every chunk, each compared with its id.
+    ///
+    /// # Errors
+    ///
+    /// Damage, or what `each` said.
+    pub fn read(&self, namer: &Namer, mut each: impl FnMut(ChunkId, ChunkKind, &[u8]) -> Result<()>) -> Result<()> {
+        let frame = self.pack.frame(self.listed.offset)?;
+        let differs = || in_pack(self.pack.name, StoreError::damaged("a frame", "other chunks are in it than listed"));
+        if frame.chunks().len() != self.listed.chunks.len() {
+            return Err(differs());
+        }
+        for (chunk, listed) in frame.chunks().iter().zip(&self.listed.chunks) {
+            let bytes = frame.bytes(*chunk);
+            if namer.id(chunk.kind, bytes) != listed.id() {
+                return Err(differs());
+            }
+            each(listed.id(), chunk.kind, bytes)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn open(&self) -> Result<(PackKind, CompressedFrame)> {
+        let (header, sealed) = self.pack.sealed_frame(self.listed.offset)?;
+        let (pack_header, key) = (&self.pack.header_bytes, &self.pack.key);
+        let opened = CompressedFrame::open(pack_header, key, &header, sealed, &self.listed.chunks);
+        Ok((self.pack.kind(), opened.map_err(|e| in_pack(self.pack.name, e))?))
+    }
 }
 
 /// What is in a pack, for those who examine packs: checks, repairs, statistics.

@@ -177,6 +177,29 @@ struct Registration {
     parent: Option<[u8; 32]>,
 }
 
+/// The longest registration's body.
+const REGISTRATION_MOST_BYTES: usize = 1024;
+
+/// What a live session relies on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// The snapshot that it builds on.
+    pub parent: Option<RecordName>,
+    /// The packs that it has published or is about to.
+    pub packs: Vec<PackName>,
+}
+
+impl LiveSession {
+    /// Reads a registration: a record, then the names of packs, the last of which may be half written.
+    pub(crate) fn decode(bytes: &[u8], repository: &Repository) -> Result<Self> {
+        let (record, packs) = Record::open_front(bytes, repository.config().repository, repository.keys())?;
+        let registration: Registration = crate::codec::decode(&record.body, REGISTRATION_MOST_BYTES, "a registration")?;
+        let (packs, _) = packs.as_chunks::<32>();
+        let packs = packs.iter().copied().map(PackName::from_bytes).collect();
+        Ok(Self { parent: registration.parent.map(RecordName::from_bytes), packs })
+    }
+}
+
 impl Session {
     /// Starts writing on top of a parent snapshot, whose chunks need not be looked up: it is registered under the
     /// commit lock, and no prune takes what a registered parent needs.
@@ -252,6 +275,11 @@ impl Session {
         (load(&counters.chunks), load(&counters.raw_bytes), data, meta)
     }
 
+    /// The packs that it has published so far, with their lengths.
+    pub fn published(&self) -> Vec<(PackName, u64)> {
+        self.shared.own.lock().clone()
+    }
+
     /// Publishes a snapshot with this body. All sinks must have been flushed.
     ///
     /// # Errors
@@ -319,7 +347,7 @@ impl Session {
 fn register(repository: &Repository, parent: Option<RecordName>) -> Result<Box<dyn Registered>> {
     repository.assert_writable()?;
     let body = Registration { parent: parent.map(|name| *name.as_bytes()) };
-    let body = crate::codec::encode(&body, 1024)?;
+    let body = crate::codec::encode(&body, REGISTRATION_MOST_BYTES)?;
     let (_, bytes) = repository.seal_record(&Record::new(RecordKind::SESSION, body))?;
     let name = blake3::Hash::from_bytes(random(&**repository.entropy())?).to_hex();
     let lock = repository.lock(LockMode::Shared)?;

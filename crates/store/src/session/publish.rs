@@ -48,9 +48,11 @@ pub(super) fn run(
     for message in from_writer {
         if let Err(e) = publisher.handle(message) {
             shared.fail(e);
-            return;
+            break;
         }
     }
+    // After a failure who waits for an answer learns that none will come: its sender goes with the message.
+    from_writer.iter().for_each(drop);
 }
 
 impl Publisher<'_> {

@@ -18,6 +18,7 @@ use crate::index::{IndexReader, PackNumber};
 use crate::limits::ENCODING_MOST_FRAMES;
 use crate::pack::PackKind;
 use crate::pack::frame::{CompressedFrame, Compression, RawFrame};
+use crate::pack::read::PackedFrame;
 
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,24 @@ impl Sink {
         if self.is_known(&id)? || !self.shared.under_way.insert(id) {
             return Ok(false);
         }
+        self.store(id, kind, bytes)?;
+        Ok(true)
+    }
+
+    /// Stores a chunk although the repository has it, for who is about to delete the pack that it is in.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sink::put`].
+    pub fn put_again(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
+        let id = self.name(kind, bytes);
+        if self.shared.under_way.insert(id) {
+            self.store(id, kind, bytes)?;
+        }
+        Ok(id)
+    }
+
+    fn store(&mut self, id: ChunkId, kind: ChunkKind, bytes: &[u8]) -> Result<()> {
         self.shared.counters.chunks.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.raw_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let pack = PackKind::of(kind);
@@ -96,7 +115,18 @@ impl Sink {
         if frame.is_full(target) {
             self.flush_frame(pack)?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Copies a frame as it is into a new pack: opened under the key of its pack, sealed under the new one's, opened
+    /// again and compared. It is not decompressed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened; whatever ended the session.
+    pub fn copy_frame(&mut self, frame: &PackedFrame<'_>) -> Result<()> {
+        let (kind, compressed) = frame.open()?;
+        hand_over(&self.shared, compressed, kind)
     }
 
     fn is_known(&mut self, id: &ChunkId) -> Result<bool> {
@@ -154,7 +184,10 @@ impl Sink {
 }
 
 fn encode(shared: &Shared, frame: RawFrame, kind: PackKind, compression: Compression) -> Result<()> {
-    let compressed = frame.close()?.compress(compression)?;
+    hand_over(shared, frame.close()?.compress(compression)?, kind)
+}
+
+fn hand_over(shared: &Shared, compressed: CompressedFrame, kind: PackKind) -> Result<()> {
     let repository = &shared.repository;
     let with = (repository.config().repository, repository.keys(), &**repository.entropy());
     let (lease, full) = shared.leases.take(kind, compressed.stored_bytes(), compressed.chunk_count(), with)?;

@@ -108,11 +108,15 @@ pub(super) fn run(
     let mut writer = Writer { shared, mode, packs, rolled_early, flush: None, to_publisher };
     for message in from_sinks {
         if let Err(e) = writer.handle(message) {
-            // Dropping the receiver tells everybody else.
             shared.fail(e);
-            return;
+            break;
         }
     }
+    // After a failure nobody sends any more, and who waits for an answer learns that none will come: its sender goes
+    // with the message.
+    drop(writer);
+    *shared.to_writer.lock() = None;
+    from_sinks.iter().for_each(drop);
 }
 
 impl Writer<'_> {

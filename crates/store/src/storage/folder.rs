@@ -1,7 +1,7 @@
 //! A repository in a folder of a local file system.
 //!
 //! Layout: `config`, `keys/`, `copy/config`, `copy/keys/`, `packs/00` … `packs/ff`, `snapshots/`, `records/`,
-//! `sessions/`, `tmp/`, `lock`, `index/`. New objects are anonymous (`O_TMPFILE`) until they are linked, so that a crash
+//! `sessions/`, `tmp/`, `lock`, `ballast`, `index/`. New objects are anonymous (`O_TMPFILE`) until they are linked, so that a crash
 //! leaves nothing; where the file system cannot do that they are locked files in `tmp/`.
 //!
 //! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced.
@@ -60,10 +60,19 @@ impl Folder {
         Ok((folder, path))
     }
 
+    /// All folders that hold names of an area.
+    fn folders(&self, area: Area) -> Vec<PathBuf> {
+        let root = self.area(area);
+        match area {
+            Area::Packs => (0..=255u8).map(|byte| root.join(format!("{byte:02x}"))).collect(),
+            _ => vec![root],
+        }
+    }
+
     fn all_folders(&self) -> Vec<PathBuf> {
         let fixed = ["", "copy", "keys", "copy/keys", "packs", "snapshots", "records", "sessions", "tmp", "index"];
         let mut folders: Vec<_> = fixed.iter().map(|name| self.root.join(name)).collect();
-        folders.extend((0..=255u8).map(|byte| self.root.join(format!("packs/{byte:02x}"))));
+        folders.extend(self.folders(Area::Packs));
         folders
     }
 
@@ -134,17 +143,12 @@ impl Storage for Folder {
     }
 
     fn list(&self, area: Area) -> Result<Vec<Listed>> {
-        let root = self.area(area);
         if matches!(area, Area::Config | Area::ConfigCopy) {
             let length = self.length(area, "config")?;
             return Ok(length.map(|bytes| Listed { name: "config".into(), bytes }).into_iter().collect());
         }
         let mut listed = Vec::new();
-        let folders = match area {
-            Area::Packs => (0..=255u8).map(|byte| root.join(format!("{byte:02x}"))).collect(),
-            _ => vec![root],
-        };
-        for folder in folders {
+        for folder in self.folders(area) {
             list_folder(&folder, &mut listed)?;
         }
         Ok(listed)
@@ -200,6 +204,10 @@ impl Storage for Folder {
         folders.iter().try_for_each(|folder| sync_folder(folder))
     }
 
+    fn sync_area(&self, area: Area) -> Result<()> {
+        self.folders(area).iter().try_for_each(|folder| sync_folder(folder))
+    }
+
     fn remove(&self, area: Area, name: &str) -> Result<()> {
         let (_, path) = self.path(area, name)?;
         match fs::remove_file(&path) {
@@ -237,6 +245,39 @@ impl Storage for Folder {
         Ok(Box::new(session))
     }
 
+    fn live_sessions(&self) -> Result<Vec<Vec<u8>>> {
+        let folder = self.root.join("sessions");
+        let mut live = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(StoreError::io("list", &folder))? {
+            let path = entry.map_err(StoreError::io("list", &folder))?.path();
+            match live_session(&path) {
+                Ok(bytes) => live.extend(bytes),
+                // It ended since it was listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(StoreError::io("look at", path)(e)),
+            }
+        }
+        Ok(live)
+    }
+
+    fn release_ballast(&self) -> Result<bool> {
+        let path = self.root.join("ballast");
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(StoreError::io("remove", path)(e)),
+        }
+    }
+
+    fn keep_ballast(&self, bytes: u64) -> Result<()> {
+        let path = self.root.join("ballast");
+        let failed = || StoreError::io("set space aside in", &path);
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).append(true).mode(OWNER_ONLY_FILE).open(&path).map_err(failed())?;
+        let have = file.metadata().map_err(failed())?.len();
+        fill_with_noise(&mut file, bytes.saturating_sub(have)).map_err(failed())
+    }
+
     fn index_home(&self) -> IndexHome {
         match rustix::fs::statfs(&self.root) {
             Ok(stat) if !is_untrusted(stat.f_type as u64) => IndexHome::Inside(self.root.join("index")),
@@ -263,6 +304,35 @@ fn is_untrusted(file_system: u64) -> bool {
     const MAGICS: [u64; 8] =
         [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
     MAGICS.contains(&(file_system & 0xffff_ffff))
+}
+
+/// What a registration says, if its session lives; what a dead one left is removed.
+fn live_session(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    match file.try_lock() {
+        Ok(()) => fs::remove_file(path).map(|()| None),
+        Err(TryLockError::Error(e)) => Err(e),
+        Err(TryLockError::WouldBlock) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        }
+    }
+}
+
+/// Noise, so that a file system that compresses sets the space aside as well.
+fn fill_with_noise(file: &mut File, bytes: u64) -> io::Result<()> {
+    let mut noise = blake3::Hasher::new().update(b"ballast").finalize_xof();
+    let mut piece = vec![0; 1 << 16];
+    let mut left = bytes;
+    while left > 0 {
+        let length = left.min(piece.len() as u64) as usize;
+        let piece = piece.get_mut(..length).unwrap_or_default();
+        noise.fill(piece);
+        file.write_all(piece)?;
+        left -= length as u64;
+    }
+    file.sync_all()
 }
 
 fn list_folder(folder: &Path, listed: &mut Vec<Listed>) -> Result<()> {
@@ -446,6 +516,30 @@ mod tests {
         assert_eq!(fs::read_dir(folder.root.join("tmp")).unwrap().count(), 1);
         drop((living, session));
         assert_eq!(fs::read_dir(folder.root.join("sessions")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_living_are_listed_and_the_dead_are_cleared_away() {
+        let (_home, folder) = folder();
+        let mut session = folder.register(&name('c'), b"one").unwrap();
+        session.append(b" two").unwrap();
+        fs::write(folder.root.join("sessions").join(name('d')), b"dead").unwrap();
+        assert_eq!(folder.live_sessions().unwrap(), [b"one two"]);
+        assert!(!folder.root.join("sessions").join(name('d')).exists());
+        drop(session);
+        assert_eq!(folder.live_sessions().unwrap(), [b""; 0]);
+    }
+
+    #[test]
+    fn ballast_grows_and_is_given_up_once() {
+        let (_home, folder) = folder();
+        assert!(!folder.release_ballast().unwrap());
+        for (asked, kept) in [(70_000, 70_000), (200_000, 200_000), (1000, 200_000)] {
+            folder.keep_ballast(asked).unwrap();
+            assert_eq!(fs::metadata(folder.root.join("ballast")).unwrap().len(), kept);
+        }
+        assert!(folder.release_ballast().unwrap());
+        assert!(!folder.release_ballast().unwrap());
     }
 
     #[test]

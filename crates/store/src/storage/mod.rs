@@ -132,6 +132,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// If they may not be durable.
     fn sync(&self, area: Area, names: &[&str]) -> Result<()>;
 
+    /// Makes everything durable that has happened to the names of an area, removals included.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Storage::sync`].
+    fn sync_area(&self, area: Area) -> Result<()>;
+
     /// Removes an object; not durable before [`Storage::sync`].
     ///
     /// # Errors
@@ -152,6 +159,33 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// If it cannot be written or held.
     fn register(&self, name: &str, bytes: &[u8]) -> Result<Box<dyn Registered>>;
+
+    /// What live sessions have registered, and clears away what dead ones left. Only for who holds the lock alone:
+    /// otherwise a session that is just registering looks dead.
+    ///
+    /// # Errors
+    ///
+    /// If one of them may have been missed.
+    fn live_sessions(&self) -> Result<Vec<Vec<u8>>>;
+
+    /// Gives up the space that is kept for work on a full disk. Returns whether there was any.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be given up.
+    fn release_ballast(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Sets space aside for work on a full disk, at least this much; storage that has no use for that does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for all of it. As much as there was room for is set aside then.
+    fn keep_ballast(&self, bytes: u64) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// Where the index can live.
     fn index_home(&self) -> IndexHome;

@@ -12,7 +12,7 @@ use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::select::{self, Filter, GroupBy, Named, Planned};
 use treering_store::{Compression, SessionMode};
 
-use crate::args::{BackupArgs, ExcludeArgs, values};
+use crate::args::{BackupArgs, ExcludeArgs};
 use crate::choice;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Outcome};
@@ -20,13 +20,6 @@ use crate::output::listener::Listener;
 use crate::output::objects;
 use crate::settings::{BackupSettings, Source, Verbosity};
 use crate::{applications, clock, escape, owners, paths};
-
-/// zstd's level for `--compression fastest`.
-const FASTEST_LEVEL: i32 = 1;
-/// zstd's level for `--compression better`.
-const BETTER_LEVEL: i32 = 9;
-/// zstd's level for `--compression max`; what is above it needs far more memory.
-const MAX_LEVEL: i32 = 19;
 
 /// Says of a path, and whether it is a folder, whether it is left out.
 type Exclusion<'a> = Box<dyn Fn(&Path, bool) -> bool + Sync + 'a>;
@@ -66,7 +59,7 @@ impl<'a> Plan<'a> {
             parent,
             heads: heads(&all),
             description: description(context, args, settings),
-            compression: compression(context.settings.compression),
+            compression: context.settings.compression.for_store(),
             paths,
         })
     }
@@ -168,15 +161,4 @@ fn description(context: &Context, args: &BackupArgs, settings: &BackupSettings) 
 fn typed_excludes(args: &ExcludeArgs) -> Vec<String> {
     let text = |pattern: &OsString| escape::lossy(pattern.as_bytes());
     args.exclude.iter().chain(&args.iexclude).map(text).collect()
-}
-
-fn compression(chosen: values::Compression) -> Compression {
-    match chosen {
-        values::Compression::Auto => Compression::DEFAULT,
-        values::Compression::Off => Compression::Off,
-        values::Compression::Fastest => Compression::Zstd(FASTEST_LEVEL),
-        values::Compression::Better => Compression::Zstd(BETTER_LEVEL),
-        values::Compression::Max => Compression::Zstd(MAX_LEVEL),
-        values::Compression::Level(level) => Compression::Zstd(level),
-    }
 }

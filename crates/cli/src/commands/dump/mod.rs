@@ -48,7 +48,7 @@ fn dump(context: &Context, opened: &Opened, args: &DumpArgs, out: &mut dyn Write
     let mut out = BufWriter::new(out);
     match (&node.kind, args.archive) {
         (NodeKind::File { .. }, _) => {
-            write_file(&opened.repository, &mut reader, &node, &mut out).map_err(explained)?;
+            write_file(&mut reader, &node, &mut out).map_err(explained)?;
         }
         (NodeKind::Folder { .. }, Archive::Tar) => {
             let archive = tar::Archive { repository: &opened.repository, owners: &named.1.owners, base: &base };

@@ -113,7 +113,7 @@ impl<'a, 'r, 'o> Writer<'a, 'r, 'o> {
 
     fn content(&mut self, node: &Node) -> Result<(), Failure> {
         let out = self.builder.get_mut();
-        write_file(self.archive.repository, self.contents, node, out).map_err(explained)?;
+        write_file(self.contents, node, out).map_err(explained)?;
         let padding = (BLOCK_BYTES - node.size() % BLOCK_BYTES) % BLOCK_BYTES;
         let zeros = [0; BLOCK_BYTES as usize];
         let padded = out.write_all(zeros.get(..padding as usize).unwrap_or_default());

@@ -9,6 +9,7 @@
 mod backup;
 mod browse;
 mod failure;
+mod prune;
 mod repository;
 mod restore;
 mod snapshot;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
 pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
 pub(crate) use failure::{ExitError, ItemError};
+pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
 pub(crate) use repository::{
     CheckStatus, CheckSummary, ForgetResult, Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version,
 };
@@ -52,6 +54,9 @@ pub(crate) enum Message {
     /// `check`: the end.
     #[serde(rename = "summary")]
     CheckSummary(CheckSummary),
+    /// `prune`: the end.
+    #[serde(rename = "summary")]
+    PruneSummary(Box<PruneSummary>),
     /// One item failed. On standard error.
     #[serde(rename = "error")]
     Error(ItemError),

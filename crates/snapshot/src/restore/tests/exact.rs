@@ -181,9 +181,9 @@ fn a_file_is_written_in_order() {
     let data = home.folder("data", [file.clone()]);
     home.snapshot(data.clone());
     let mut out = Vec::new();
-    write_file(&home.repository, &mut home.repository.reader().unwrap(), &file, &mut out).unwrap();
+    write_file(&mut home.repository.reader().unwrap(), &file, &mut out).unwrap();
     assert!(out.len() == 370_000 && out[..300_000] == bytes && out[300_000..].iter().all(|byte| *byte == 0));
-    assert!(write_file(&home.repository, &mut home.repository.reader().unwrap(), &data, &mut out).is_err());
+    assert!(write_file(&mut home.repository.reader().unwrap(), &data, &mut out).is_err());
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! `treering prune`.
+//!
+//! Invariant: what is printed before the work is the plan that is carried out. Without --keep-* nothing is dropped.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use treering_snapshot::prune::{Action, PruneOptions, PrunePlan, PruneReport, Pruning};
+use treering_snapshot::{SnapshotError, SnapshotName};
+
+use crate::args::PruneArgs;
+use crate::context::{Context, Opened};
+use crate::exit::{Failure, Kind, Outcome};
+use crate::output::Printer;
+use crate::output::listener::Listener;
+use crate::output::messages::{ItemError, Message, PruneSummary, PrunedPack};
+use crate::output::progress::Task;
+use crate::output::table;
+use crate::process;
+use crate::settings::Verbosity;
+use crate::size;
+
+/// Frees space.
+pub(crate) fn run(context: &Context, args: &PruneArgs) -> Outcome {
+    context.with_repository(|opened| prune(context, opened, args))
+}
+
+fn prune(context: &Context, opened: &Opened, args: &PruneArgs) -> Outcome {
+    process::catch_signals()?;
+    let started = Instant::now();
+    let clock = move || started.elapsed();
+    let options = PruneOptions {
+        max_unused: args.max_unused,
+        max_repack_bytes: args.max_repack_size.unwrap_or(u64::MAX),
+        repack_smaller_than: args.repack_smaller_than,
+        max_duration: args.max_duration,
+        may_free_most: args.yes,
+        compression: context.settings.compression.for_store(),
+        clock: &clock,
+    };
+    let dropped: BTreeSet<SnapshotName> = BTreeSet::new();
+    let dropped_count = dropped.len();
+    let listener = Listener::start(Task::Prune, &context.settings, context.printer);
+    let pruning = Pruning::start(&opened.repository, dropped, &options, &listener)?;
+    let plan = pruning.plan().clone();
+    listener.progress().aside(|| tell_plan(context.printer, &plan, dropped_count))?;
+    if args.dry_run {
+        listener.finish();
+        if pruning.frees_most() {
+            let needs = "this frees more than half of what is stored: it will need --yes";
+            context.printer.note(Verbosity::Normal, needs)?;
+        }
+        return tell_end(context.printer, &plan, dropped_count, None);
+    }
+    let report = pruning.apply(&options, &listener);
+    listener.finish();
+    let report = report.map_err(explain)?;
+    tell_end(context.printer, &plan, dropped_count, Some(&report))?;
+    verdict(context.printer, &report)
+}
+
+fn explain(error: SnapshotError) -> Failure {
+    let safe = "Every snapshot is whole; what was freed before that stays free, and another run goes on.";
+    match error {
+        // Nothing was begun.
+        SnapshotError::TooMuch { .. } => error.into(),
+        other => Failure::from(other).safe(safe),
+    }
+}
+
+fn tell_plan(printer: Printer, plan: &PrunePlan, dropped: usize) -> Outcome {
+    if printer.json {
+        return Ok(());
+    }
+    let packs = |action| {
+        let (mut count, mut bytes) = (0, 0);
+        for pack in plan.with(action) {
+            (count, bytes) = (count + 1, bytes + pack.bytes);
+        }
+        format!("{} with {}", table::count(count, "pack"), size::show(bytes))
+    };
+    let dropping = match dropped {
+        0 => "no snapshot is dropped".to_owned(),
+        some => format!("{} dropped", table::count(some as u64, "snapshot")),
+    };
+    let lines = [
+        format!("{} stay, {dropping}", table::count(plan.snapshots as u64, "snapshot")),
+        format!("to keep:   {}, of which {} are not needed", packs(Action::Keep), size::show(plan.unused_bytes())),
+        format!("to repack: {}", packs(Action::Repack)),
+        format!("to delete: {}", packs(Action::Remove)),
+        format!("to free:   {} of {}", size::show(plan.freed_bytes()), size::show(plan.stored_bytes())),
+    ];
+    lines.iter().try_for_each(|line| printer.note(Verbosity::Normal, line))?;
+    for pack in plan.packs.iter().filter(|pack| pack.action != Action::Keep) {
+        let unused = size::show(pack.unused_bytes);
+        let line =
+            format!("{} pack {}: {unused} of {} are not needed", verb(pack.action), pack.name, size::show(pack.bytes));
+        printer.note(Verbosity::Verbose, &line)?;
+    }
+    Ok(())
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Keep => "keep",
+        Action::Repack => "repack",
+        Action::Remove => "delete",
+    }
+}
+
+fn tell_end(printer: Printer, plan: &PrunePlan, dropped: usize, report: Option<&PruneReport>) -> Outcome {
+    if printer.json {
+        return printer.json(&Message::PruneSummary(Box::new(summary(plan, dropped, report))));
+    }
+    let Some(report) = report else {
+        return printer.note(Verbosity::Normal, "nothing was changed (dry run)");
+    };
+    let (removed, repacked) = (report.removed, report.repacked);
+    let freed = (removed.1 + repacked.1).saturating_sub(report.written_bytes);
+    let line = format!(
+        "freed {}: {} deleted, {} repacked into {}; others waited at most {} ms",
+        size::show(freed),
+        table::count(removed.0, "pack"),
+        table::count(repacked.0, "pack"),
+        size::show(report.written_bytes),
+        report.longest_lock.as_millis(),
+    );
+    printer.note(Verbosity::Normal, &line)?;
+    if report.spared > 0 {
+        let spared = table::count(report.spared, "pack");
+        printer.note(Verbosity::Normal, &format!("{spared} stayed, because they are needed again"))?;
+    }
+    if report.is_out_of_time {
+        printer.note(Verbosity::Normal, "the time was over before everything was repacked; the next run goes on")?;
+    }
+    Ok(())
+}
+
+fn summary(plan: &PrunePlan, dropped: usize, report: Option<&PruneReport>) -> PruneSummary {
+    let planned = plan.packs.iter().filter(|pack| pack.action != Action::Keep);
+    let planned = planned.map(|pack| PrunedPack {
+        id: pack.name.to_string(),
+        action: verb(pack.action),
+        size: pack.bytes,
+        unused: pack.unused_bytes,
+    });
+    let done = report.cloned().unwrap_or_default();
+    PruneSummary {
+        dry_run: report.is_none(),
+        snapshots_kept: plan.snapshots as u64,
+        snapshots_removed: dropped as u64,
+        packs_kept: plan.with(Action::Keep).count() as u64,
+        packs_to_repack: plan.with(Action::Repack).count() as u64,
+        packs_to_delete: plan.with(Action::Remove).count() as u64,
+        bytes_stored: plan.stored_bytes(),
+        bytes_to_free: plan.freed_bytes(),
+        bytes_unused: plan.unused_bytes(),
+        planned: planned.collect(),
+        packs_deleted: done.removed.0,
+        packs_repacked: done.repacked.0,
+        packs_spared: done.spared,
+        bytes_deleted: done.removed.1 + done.repacked.1,
+        bytes_written: done.written_bytes,
+        lock_held_ms: done.longest_lock.as_millis() as u64,
+        packs_without_room: done.without_room,
+        out_of_time: done.is_out_of_time,
+    }
+}
+
+fn verdict(printer: Printer, report: &PruneReport) -> Outcome {
+    for (pack, detail) in &report.damaged {
+        printer.error(&ItemError::new("prune", format!("pack {pack}").as_bytes(), detail.clone()));
+    }
+    if report.damaged.is_empty() {
+        return without_room(report);
+    }
+    let happened = format!("{} could not be repacked", table::count(report.damaged.len() as u64, "damaged pack"));
+    Err(Failure::new(Kind::Damaged, happened)
+        .safe("They were left as they are; everything else was done.")
+        .next("Run `treering check`, then `treering repair packs`."))
+}
+
+fn without_room(report: &PruneReport) -> Outcome {
+    if report.without_room == 0 {
+        return Ok(());
+    }
+    let packs = table::count(report.without_room, "pack");
+    Err(Failure::new(Kind::OutOfSpace, format!("there was no room to repack {packs}"))
+        .safe("They were left as they are; everything else was done.")
+        .next("Free some space and run the command again."))
+}

@@ -1,0 +1,78 @@
+//! Bringing forgotten snapshots back, as long as they were not pruned.
+//!
+//! Invariant: what is brought back is whole: it is a commit like any other (rule A12 of `docs/protocol.md`), refused if
+//! anything that the snapshot needs is gone.
+
+use std::collections::BTreeSet;
+
+use treering_store::{Forgotten, PackName, Repository, StoreError};
+
+use crate::check::{Findings, Severity};
+use crate::error::{Result, SnapshotError};
+use crate::follow::Follower;
+use crate::known::KnownChunks;
+use crate::progress::Progress;
+use crate::prune::describe;
+use crate::record::Snapshot;
+use crate::select::Named;
+
+/// How often packs may vanish while a snapshot is brought back before that is given up.
+const ATTEMPTS: usize = 5;
+
+/// Snapshots that were forgotten and not pruned, oldest first, each with what keeps it.
+///
+/// # Errors
+///
+/// If records cannot be listed.
+pub fn list(repository: &Repository) -> Result<Vec<(Named, Forgotten)>> {
+    let mut all = Vec::new();
+    for forgotten in repository.list_forgotten()? {
+        // One that cannot be read cannot be brought back either; a check finds it.
+        if let Ok(snapshot) = Snapshot::open(repository, forgotten.snapshot, &forgotten.bytes) {
+            all.push(((forgotten.snapshot, snapshot), forgotten));
+        }
+    }
+    all.sort_by_key(|((name, snapshot), _)| (snapshot.time, *name));
+    Ok(all)
+}
+
+/// Brings one back under its old name; it is there, durable, when this returns.
+///
+/// # Errors
+///
+/// [`SnapshotError::CannotBringBack`]; it stays forgotten then.
+pub fn undelete(
+    repository: &Repository,
+    (named, forgotten): &(Named, Forgotten),
+    progress: &dyn Progress,
+) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let packs = packs_of(repository, named, progress)?;
+        match repository.bring_back(forgotten, &packs) {
+            // Somebody has copied what was in them, or it is gone: looking again tells.
+            Err(StoreError::PacksGone { .. }) => repository.learn_packs()?,
+            done => return Ok(done?),
+        }
+    }
+    Err(SnapshotError::CannotBringBack { snapshot: named.0, detail: "its packs vanish while it is read".into() })
+}
+
+/// Packs that together hold all that a snapshot needs.
+fn packs_of(
+    repository: &Repository,
+    (name, snapshot): &Named,
+    progress: &dyn Progress,
+) -> Result<Vec<(PackName, u64)>> {
+    let known = KnownChunks::read(repository, &repository.list_packs()?, progress)?;
+    let (mut reader, mut findings) = (repository.reader()?, Findings::default());
+    // A pack without a trailer cannot be relied on: what lies in it cannot be told.
+    let mut follower = Follower::new(&mut reader, &known, &[], &mut findings, progress);
+    follower.follow(*name, snapshot)?;
+    let (seen, _) = follower.into_marks();
+    if let Some(damage) = findings.list.iter().find(|finding| finding.severity == Severity::Damage) {
+        return Err(SnapshotError::CannotBringBack { snapshot: *name, detail: describe(damage) });
+    }
+    let rows = (0..known.rows().len()).filter(|row| seen.has(*row));
+    let packs: BTreeSet<_> = rows.filter_map(|row| known.pack_at(row)).map(|pack| (pack.name, pack.bytes)).collect();
+    Ok(packs.into_iter().collect())
+}
