@@ -77,6 +77,29 @@ pub enum SnapshotError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A count or duration of a retention policy cannot be understood.
+    #[error("`{text}` cannot be understood: {detail}")]
+    BadRule {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A retention policy has no rule that could keep anything. Nothing was decided.
+    #[error("the policy keeps nothing")]
+    EmptyPolicy,
+    /// A retention policy would keep nothing of a group. Nothing was decided.
+    #[error("the policy keeps no snapshot of {group}")]
+    KeepsNothing {
+        /// What its snapshots have in common.
+        group: String,
+    },
+    /// Snapshots that are to be dropped are the last good ones of applications. None was dropped.
+    #[error("{}", .snapshots.join("; "))]
+    LastGood {
+        /// Which, and of what.
+        snapshots: Vec<String>,
+    },
     /// A limit of the format was hit.
     #[error("{what} exceeds the limit of {limit}")]
     Limit {

@@ -1,7 +1,8 @@
 //! What the bytes in a repository mean: trees, snapshots, and the ways between them and a file system.
 //!
 //! Owns nodes and trees ([`tree`]), streams ([`stream`]), snapshot records ([`record`]), the walk and the backup
-//! ([`mod@backup`]), restoring ([`mod@restore`]), comparing, checking, and the seam for applications ([`capture`]).
+//! ([`mod@backup`]), restoring ([`mod@restore`]), comparing, checking, retention ([`mod@retention`]), and the seam for
+//! applications ([`capture`]).
 //! Never names an application, never speaks SQL or pack offsets, never prints, reads the environment or a clock.
 //!
 //! Invariant: a snapshot holds exactly what was read, or names what it lacks.
@@ -21,6 +22,7 @@ pub mod progress;
 pub mod prune;
 pub mod record;
 pub mod restore;
+pub mod retention;
 pub mod select;
 mod stat;
 pub mod stream;

@@ -3,6 +3,7 @@
 //! Invariant: a decoded node has a possible name, and everything in it is within the limits below. What only change
 //! detection needs (inode, ctime) is not here, so that an unchanged tree stays the same tree.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use treering_store::{Extensions, codec};
 
@@ -25,6 +26,15 @@ pub struct Time {
     pub seconds: i64,
     /// Nanoseconds after that, below 1,000,000,000.
     pub nanoseconds: u32,
+}
+
+impl Time {
+    /// The same moment for a calendar; one that no calendar has becomes the nearest that it has.
+    pub fn timestamp(self) -> Timestamp {
+        let nearest = if self.seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        let nanoseconds = i32::try_from(self.nanoseconds).unwrap_or(i32::MAX);
+        Timestamp::new(self.seconds, nanoseconds).unwrap_or(nearest)
+    }
 }
 
 /// One entry of a folder.

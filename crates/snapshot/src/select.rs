@@ -44,7 +44,8 @@ impl Filter {
     }
 }
 
-fn has_tags(snapshot: &Snapshot, list: &[String]) -> bool {
+/// Whether a snapshot has all tags of a list; an empty list stands for snapshots without tags.
+pub(crate) fn has_tags(snapshot: &Snapshot, list: &[String]) -> bool {
     match list {
         [] => snapshot.tags.is_empty(),
         list => list.iter().all(|tag| snapshot.tags.contains(tag)),

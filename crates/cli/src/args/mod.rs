@@ -8,7 +8,9 @@
 mod backup;
 mod browse;
 mod choose;
+mod forget;
 mod global;
+mod keep;
 mod key;
 mod prune;
 mod refused;
@@ -21,11 +23,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{Archive, DiffArgs, DumpArgs, FindArgs, LsArgs, LsSort, SnapshotsArgs};
 pub(crate) use choose::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
+pub(crate) use forget::ForgetArgs;
 pub(crate) use global::GlobalArgs;
+pub(crate) use keep::KeepArgs;
 pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
 pub(crate) use prune::{PruneArgs, UndeleteArgs};
 pub(crate) use repository::{
-    CatArgs, CatKind, CheckArgs, CompletionsArgs, Encryption, ForgetArgs, InitArgs, ManArgs, StatsArgs, StatsMode,
+    CatArgs, CatKind, CheckArgs, CompletionsArgs, Encryption, InitArgs, ManArgs, StatsArgs, StatsMode,
 };
 pub(crate) use restore::{Overwrite, RestoreArgs};
 
@@ -85,12 +89,12 @@ pub(crate) enum Command {
     Cat(CatArgs),
     /// Manage the passphrases and key files that open the repository.
     Key(KeyArgs),
-    /// Drop snapshots by their ids. This frees no space, and drops nothing by age.
-    Forget(ForgetArgs),
     /// Free the space of what no snapshot needs; with --keep-*, forget by retention first.
-    Prune(PruneArgs),
+    Prune(Box<PruneArgs>),
     /// Bring back snapshots that were forgotten and not pruned.
     Undelete(UndeleteArgs),
+    /// Drop snapshots, by their ids or by rules of what to keep. This frees no space.
+    Forget(Box<ForgetArgs>),
     /// Verify the repository.
     Check(CheckArgs),
     /// Print a completion script for a shell.

@@ -6,6 +6,7 @@ use clap::Args;
 use treering_snapshot::prune::Unused;
 
 use super::values::{ValueError, selector, size};
+use super::{KeepArgs, SnapshotFilterArgs};
 use crate::selector::Selector;
 
 /// Free the space of what no snapshot needs; with --keep-* options, forget by retention first.
@@ -15,6 +16,13 @@ use crate::selector::Selector;
 /// on. It also works on a disk that is full.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PruneArgs {
+    /// What to keep.
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
+    /// Which snapshots the rules are about.
+    #[command(flatten)]
+    pub(crate) filter: SnapshotFilterArgs,
+
     /// Leave so much in place although nobody needs it: a size, a share of what is stored, or `unlimited`.
     ///
     /// Less takes more work: packs that are needed in part are written again without the rest.

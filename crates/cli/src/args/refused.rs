@@ -23,6 +23,8 @@ const REASONS: &[(&str, &str)] = &[
     ("--repository-version", "new repositories have the newest version"),
     ("--with-atime", "access times are not stored"),
     ("--no-scan", "the size is estimated while the backup runs; there is no scan to leave out"),
+    ("--prune", "dropping snapshots and freeing space are two commands: run `treering prune` afterwards"),
+    ("--unsafe-allow-remove-all", "name the snapshots to drop all of them"),
     ("--exclude-cloud-files", "this is for Windows"),
     ("--use-fs-snapshot", "this is for Windows"),
 ];

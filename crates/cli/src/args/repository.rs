@@ -92,22 +92,6 @@ pub(crate) enum CatKind {
     Key,
 }
 
-/// Drop snapshots by their ids.
-///
-/// This frees no space, and drops nothing by age: it only drops what is named here.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ForgetArgs {
-    /// The snapshots to drop.
-    #[arg(value_name = "SNAPSHOT", required = true, value_parser = selector())]
-    pub(crate) snapshots: Vec<Selector>,
-    /// Which snapshots `latest` is about.
-    #[command(flatten)]
-    pub(crate) filter: SnapshotFilterArgs,
-    /// Drop nothing, only say what would be dropped.
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-}
-
 /// Verify the repository.
 ///
 /// Checks that every snapshot, folder and file leads to chunks that exist, and that packs and index agree. With

@@ -1,5 +1,8 @@
 //! What may be typed.
 
+use treering_snapshot::retention::Count;
+use treering_snapshot::select::GroupBy;
+
 use super::*;
 use crate::selector::SnapshotRef;
 
@@ -70,7 +73,7 @@ fn conflicts_are_errors() {
         "treering restore latest",
         "treering restore -t /t",
         "treering cat snapshot",
-        "treering forget",
+        "treering forget latest --group-by host",
         "treering key add --new-password-file /f --new-key-file /k",
     ] {
         assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
@@ -93,6 +96,14 @@ fn values_are_checked() {
         "treering restore latest -t /t --overwrite sometimes",
         "treering forget yesterday",
         "treering forget abc",
+        "treering forget --keep-last -1",
+        "treering forget --keep-last",
+        "treering forget --keep-daily many",
+        "treering forget --keep-yearly 4294967296",
+        "treering forget --keep-within 2w",
+        "treering forget --keep-within-daily -7d",
+        "treering forget --keep-within 99999999999y",
+        "treering forget --keep-last 1 --group-by hosts,user",
     ] {
         assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
     }
@@ -134,10 +145,56 @@ fn restore_names_its_snapshot_in_three_ways() {
     assert_eq!(args.filter.path, [std::path::PathBuf::from("/srv/je")]);
 }
 
+fn keep(line: &str) -> KeepArgs {
+    match parse(&format!("treering forget {line}")).unwrap().command {
+        Command::Forget(args) => args.keep,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn forget_takes_restics_rules() {
+    let rules = keep(
+        "-l 1 --keep-hourly 2 -d 3 -w unlimited -m 5 -y 6 --keep-within 1y5m7d2h --keep-within-hourly 1h \
+         --keep-within-daily 2d --keep-within-weekly 3m --keep-within-monthly 4y --keep-within-yearly 5y \
+         --keep-tag a,b --keep-tag c -g tags,host",
+    );
+    let policy = rules.policy().unwrap().unwrap();
+    let each = policy.each;
+    assert_eq!((policy.last, each.hourly, each.daily), (Count::AtMost(1), Count::AtMost(2), Count::AtMost(3)));
+    assert_eq!((each.weekly, each.monthly, each.yearly), (Count::Unlimited, Count::AtMost(5), Count::AtMost(6)));
+    assert_eq!(policy.within.unwrap().to_string(), "1y5m7d2h");
+    let within: Vec<String> = policy.each_within.iter().map(|(_, within)| within.unwrap().to_string()).collect();
+    assert_eq!(within, ["1h", "2d", "3m", "4y", "5y"]);
+    assert_eq!(policy.tags, [vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]]);
+    assert_eq!(rules.group_by, GroupBy { host: true, paths: false, tags: true });
+    let whole = KeepArgs { group_by: values::group_by("").unwrap(), ..keep("-l 1") };
+    assert_eq!(whole.group_by, GroupBy { host: false, paths: false, tags: false });
+    assert_eq!(keep("-l 1").group_by, GroupBy::default());
+    assert_eq!(keep("latest").policy().unwrap(), None);
+}
+
+#[test]
+fn a_bad_rule_is_named() {
+    for (line, option) in [
+        ("--keep-daily -1", "--keep-daily"),
+        ("--keep-weekly 99999999999", "--keep-weekly"),
+        ("--keep-within 7x", "--keep-within"),
+        ("--keep-within-yearly -3y", "--keep-within-yearly"),
+        ("--keep-within-monthly 99999999y", "--keep-within-monthly"),
+    ] {
+        assert!(refused(&format!("treering forget {line}")).contains(&format!("'{option} <")), "{line}");
+    }
+    let zeros = keep("--keep-daily 0 --keep-within 0h").policy().unwrap_err();
+    assert!(zeros.message().starts_with("--keep-daily, --keep-within: "), "{zeros}");
+    assert!(keep("--keep-daily 0 --keep-last 1").policy().unwrap().is_some());
+}
+
 #[test]
 fn restics_meaningless_options_are_refused_with_a_reason() {
     assert!(refused("treering snapshots --no-lock").contains("take no lock"));
     assert!(refused("treering snapshots -o s3.layout=x").contains("no extended options"));
     assert!(refused("treering backup --limit-upload=5 /x").contains("ionice"));
+    assert!(refused("treering forget --keep-last 1 --prune").contains("treering prune"));
     assert!(refused("treering init --insecure-no-password").contains("--encryption none"));
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use treering_snapshot::select::GroupBy;
 
 use crate::selector::{IdPrefix, Selector, SelectorError};
 use crate::size::{self, SizeError};
@@ -140,6 +141,21 @@ impl FromStr for IfPresent {
         }
         Ok(IfPresent { name: name.to_owned(), header })
     }
+}
+
+/// Reads what snapshots of a group have in common, as restic does: `host,paths`.
+pub(crate) fn group_by(text: &str) -> Result<GroupBy, ValueError> {
+    let mut by = GroupBy { host: false, paths: false, tags: false };
+    for word in text.split(',').map(str::trim) {
+        match word {
+            "host" | "hosts" => by.host = true,
+            "path" | "paths" => by.paths = true,
+            "tag" | "tags" => by.tags = true,
+            "" => {}
+            _ => return Err(ValueError("use host, paths and tags, with commas between them, or nothing")),
+        }
+    }
+    Ok(by)
 }
 
 /// Reads a snapshot, perhaps with a path in it; any bytes.

@@ -5,28 +5,45 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
 use treering_snapshot::prune::{Action, PruneOptions, PrunePlan, PruneReport, Pruning};
+use treering_snapshot::retention::{self, Group, Policy};
 use treering_snapshot::{SnapshotError, SnapshotName};
 
 use crate::args::PruneArgs;
+use crate::choice;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome};
 use crate::output::Printer;
 use crate::output::listener::Listener;
 use crate::output::messages::{ItemError, Message, PruneSummary, PrunedPack};
 use crate::output::progress::Task;
-use crate::output::table;
+use crate::output::{groups, table};
 use crate::process;
-use crate::settings::Verbosity;
+use crate::settings::{Verbosity, snapshot_filter};
 use crate::size;
 
 /// Frees space.
 pub(crate) fn run(context: &Context, args: &PruneArgs) -> Outcome {
-    context.with_repository(|opened| prune(context, opened, args))
+    let policy = args.keep.policy()?;
+    let is_filtered = !(args.filter.host.is_empty() && args.filter.tag.is_empty() && args.filter.path.is_empty());
+    if policy.is_none() && is_filtered {
+        return Err(Failure::usage("--host, --tag and --path say which snapshots the --keep-… options are about")
+            .next("Add a rule, such as --keep-daily 7, or leave them out."));
+    }
+    context.with_repository(|opened| prune(context, opened, args, policy.as_ref()))
 }
 
-fn prune(context: &Context, opened: &Opened, args: &PruneArgs) -> Outcome {
+fn prune(context: &Context, opened: &Opened, args: &PruneArgs, policy: Option<&Policy>) -> Outcome {
     process::catch_signals()?;
+    let filter = snapshot_filter(&args.filter, &context.environment);
+    let all = choice::all(&opened.repository, context.printer)?;
+    let decided = match policy {
+        Some(policy) => retention::decide(&all.snapshots, &filter, policy, args.keep.group_by, &context.zone)?,
+        None => Vec::new(),
+    };
+    let dropped = decided.iter().flat_map(|group| group.dropped().map(|decision| decision.snapshot.0));
+    let dropped: BTreeSet<SnapshotName> = dropped.collect();
     let started = Instant::now();
     let clock = move || started.elapsed();
     let options = PruneOptions {
@@ -38,24 +55,22 @@ fn prune(context: &Context, opened: &Opened, args: &PruneArgs) -> Outcome {
         compression: context.settings.compression.for_store(),
         clock: &clock,
     };
-    let dropped: BTreeSet<SnapshotName> = BTreeSet::new();
-    let dropped_count = dropped.len();
     let listener = Listener::start(Task::Prune, &context.settings, context.printer);
     let pruning = Pruning::start(&opened.repository, dropped, &options, &listener)?;
-    let plan = pruning.plan().clone();
-    listener.progress().aside(|| tell_plan(context.printer, &plan, dropped_count))?;
+    let shown = Shown { plan: pruning.plan().clone(), groups: &decided, zone: &context.zone, dry_run: args.dry_run };
+    listener.progress().aside(|| shown.tell_plan(context.printer))?;
     if args.dry_run {
         listener.finish();
         if pruning.frees_most() {
             let needs = "this frees more than half of what is stored: it will need --yes";
             context.printer.note(Verbosity::Normal, needs)?;
         }
-        return tell_end(context.printer, &plan, dropped_count, None);
+        return shown.tell_end(context.printer, None);
     }
     let report = pruning.apply(&options, &listener);
     listener.finish();
     let report = report.map_err(explain)?;
-    tell_end(context.printer, &plan, dropped_count, Some(&report))?;
+    shown.tell_end(context.printer, Some(&report))?;
     verdict(context.printer, &report)
 }
 
@@ -68,53 +83,97 @@ fn explain(error: SnapshotError) -> Failure {
     }
 }
 
-fn tell_plan(printer: Printer, plan: &PrunePlan, dropped: usize) -> Outcome {
-    if printer.json {
-        return Ok(());
+/// What is told of a prune, before and after it.
+struct Shown<'a> {
+    plan: PrunePlan,
+    groups: &'a [Group<'a>],
+    zone: &'a TimeZone,
+    dry_run: bool,
+}
+
+impl Shown<'_> {
+    fn dropped(&self) -> u64 {
+        self.groups.iter().map(|group| group.dropped().count() as u64).sum()
     }
-    let packs = |action| {
-        let (mut count, mut bytes) = (0, 0);
-        for pack in plan.with(action) {
-            (count, bytes) = (count + 1, bytes + pack.bytes);
+
+    fn tell_plan(&self, printer: Printer) -> Outcome {
+        if printer.json {
+            return Ok(());
         }
-        format!("{} with {}", table::count(count, "pack"), size::show(bytes))
-    };
-    let dropping = match dropped {
-        0 => "no snapshot is dropped".to_owned(),
-        some => format!("{} dropped", table::count(some as u64, "snapshot")),
-    };
-    let lines = [
-        format!("{} stay, {dropping}", table::count(plan.snapshots as u64, "snapshot")),
-        format!("to keep:   {}, of which {} are not needed", packs(Action::Keep), size::show(plan.unused_bytes())),
-        format!("to repack: {}", packs(Action::Repack)),
-        format!("to delete: {}", packs(Action::Remove)),
-        format!("to free:   {} of {}", size::show(plan.freed_bytes()), size::show(plan.stored_bytes())),
-    ];
-    lines.iter().try_for_each(|line| printer.note(Verbosity::Normal, line))?;
-    for pack in plan.packs.iter().filter(|pack| pack.action != Action::Keep) {
-        let unused = size::show(pack.unused_bytes);
-        let line =
-            format!("{} pack {}: {unused} of {} are not needed", verb(pack.action), pack.name, size::show(pack.bytes));
-        printer.note(Verbosity::Verbose, &line)?;
+        let plan = &self.plan;
+        let packs = |action| {
+            let (mut count, mut bytes) = (0, 0);
+            for pack in plan.with(action) {
+                (count, bytes) = (count + 1, bytes + pack.bytes);
+            }
+            format!("{} with {}", table::count(count, "pack"), size::show(bytes))
+        };
+        let dropping = match self.dropped() {
+            0 => "none is dropped".to_owned(),
+            some => format!("{} dropped", table::count(some, "snapshot")),
+        };
+        let lines = [
+            format!("{} kept, {dropping}", table::count(plan.snapshots as u64, "snapshot")),
+            format!("to keep:   {}, of which {} are not needed", packs(Action::Keep), size::show(plan.unused_bytes())),
+            format!("to repack: {}", packs(Action::Repack)),
+            format!("to delete: {}", packs(Action::Remove)),
+            format!("to free:   {} of {}", size::show(plan.freed_bytes()), size::show(plan.stored_bytes())),
+        ];
+        if !self.groups.is_empty() {
+            printer.note(Verbosity::Normal, groups::to_text(self.groups, self.zone, true).trim_end())?;
+        }
+        lines.iter().try_for_each(|line| printer.note(Verbosity::Normal, line))?;
+        for pack in plan.packs.iter().filter(|pack| pack.action != Action::Keep) {
+            let (verb, unused, bytes) = (verb(pack.action), size::show(pack.unused_bytes), size::show(pack.bytes));
+            printer
+                .note(Verbosity::Verbose, &format!("{verb} pack {}: {unused} of {bytes} are not needed", pack.name))?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn tell_end(&self, printer: Printer, report: Option<&PruneReport>) -> Outcome {
+        match report {
+            _ if printer.json => printer.json(&Message::PruneSummary(Box::new(self.summary(report)))),
+            Some(report) => tell_report(printer, report),
+            None => printer.note(Verbosity::Normal, "nothing was changed (dry run)"),
+        }
+    }
+
+    fn summary(&self, report: Option<&PruneReport>) -> PruneSummary {
+        let plan = &self.plan;
+        let planned = plan.packs.iter().filter(|pack| pack.action != Action::Keep);
+        let planned = planned.map(|pack| PrunedPack {
+            id: pack.name.to_string(),
+            action: verb(pack.action),
+            size: pack.bytes,
+            unused: pack.unused_bytes,
+        });
+        let done = report.cloned().unwrap_or_default();
+        PruneSummary {
+            dry_run: self.dry_run,
+            groups: groups::to_json(self.groups, self.zone, self.dry_run),
+            snapshots_kept: plan.snapshots as u64,
+            snapshots_removed: self.dropped(),
+            packs_kept: plan.with(Action::Keep).count() as u64,
+            packs_to_repack: plan.with(Action::Repack).count() as u64,
+            packs_to_delete: plan.with(Action::Remove).count() as u64,
+            bytes_stored: plan.stored_bytes(),
+            bytes_to_free: plan.freed_bytes(),
+            bytes_unused: plan.unused_bytes(),
+            planned: planned.collect(),
+            packs_deleted: done.removed.0,
+            packs_repacked: done.repacked.0,
+            packs_spared: done.spared,
+            packs_without_room: done.without_room,
+            bytes_deleted: done.removed.1 + done.repacked.1,
+            bytes_written: done.written_bytes,
+            lock_held_ms: done.longest_lock.as_millis() as u64,
+            out_of_time: done.is_out_of_time,
+        }
+    }
 }
 
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Keep => "keep",
-        Action::Repack => "repack",
-        Action::Remove => "delete",
-    }
-}
-
-fn tell_end(printer: Printer, plan: &PrunePlan, dropped: usize, report: Option<&PruneReport>) -> Outcome {
-    if printer.json {
-        return printer.json(&Message::PruneSummary(Box::new(summary(plan, dropped, report))));
-    }
-    let Some(report) = report else {
-        return printer.note(Verbosity::Normal, "nothing was changed (dry run)");
-    };
+fn tell_report(printer: Printer, report: &PruneReport) -> Outcome {
     let (removed, repacked) = (report.removed, report.repacked);
     let freed = (removed.1 + repacked.1).saturating_sub(report.written_bytes);
     let line = format!(
@@ -136,34 +195,11 @@ fn tell_end(printer: Printer, plan: &PrunePlan, dropped: usize, report: Option<&
     Ok(())
 }
 
-fn summary(plan: &PrunePlan, dropped: usize, report: Option<&PruneReport>) -> PruneSummary {
-    let planned = plan.packs.iter().filter(|pack| pack.action != Action::Keep);
-    let planned = planned.map(|pack| PrunedPack {
-        id: pack.name.to_string(),
-        action: verb(pack.action),
-        size: pack.bytes,
-        unused: pack.unused_bytes,
-    });
-    let done = report.cloned().unwrap_or_default();
-    PruneSummary {
-        dry_run: report.is_none(),
-        snapshots_kept: plan.snapshots as u64,
-        snapshots_removed: dropped as u64,
-        packs_kept: plan.with(Action::Keep).count() as u64,
-        packs_to_repack: plan.with(Action::Repack).count() as u64,
-        packs_to_delete: plan.with(Action::Remove).count() as u64,
-        bytes_stored: plan.stored_bytes(),
-        bytes_to_free: plan.freed_bytes(),
-        bytes_unused: plan.unused_bytes(),
-        planned: planned.collect(),
-        packs_deleted: done.removed.0,
-        packs_repacked: done.repacked.0,
-        packs_spared: done.spared,
-        bytes_deleted: done.removed.1 + done.repacked.1,
-        bytes_written: done.written_bytes,
-        lock_held_ms: done.longest_lock.as_millis() as u64,
-        packs_without_room: done.without_room,
-        out_of_time: done.is_out_of_time,
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Keep => "keep",
+        Action::Repack => "repack",
+        Action::Remove => "delete",
     }
 }
 

@@ -114,7 +114,10 @@ fn kind_of_snapshot(error: &SnapshotError) -> Kind {
         SnapshotError::Io { source, .. } => kind_of_io(source),
         SnapshotError::Damaged { .. } | SnapshotError::NotWhole { .. } => Kind::Damaged,
         SnapshotError::Interrupted => process::interruption(),
-        SnapshotError::BadPattern { .. } | SnapshotError::Ambiguous { .. } => Kind::Usage,
+        SnapshotError::BadPattern { .. }
+        | SnapshotError::Ambiguous { .. }
+        | SnapshotError::BadRule { .. }
+        | SnapshotError::EmptyPolicy => Kind::Usage,
         _ => Kind::Failed,
     }
 }
@@ -125,6 +128,7 @@ fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::NothingWouldRemain | SnapshotError::TooMuch { .. } | SnapshotError::CannotBringBack { .. } => {
             Some("Nothing was changed.")
         }
+        SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
         _ => None,
     }
 }
@@ -145,6 +149,10 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
+        SnapshotError::KeepsNothing { .. } => {
+            "Add a rule that keeps something, such as --keep-last 1, or name the snapshots to drop."
+        }
+        SnapshotError::LastGood { .. } => "Leave it out, or add --allow-last-good to drop it all the same.",
         _ => return None,
     })
 }

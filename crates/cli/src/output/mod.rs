@@ -5,6 +5,7 @@
 //! Invariant: results go to standard output, everything else to standard error, except JSON messages, which restic
 //! puts on standard output but for errors. A closed standard output ends the command without a word.
 
+pub(crate) mod groups;
 pub(crate) mod json;
 pub(crate) mod listener;
 pub(crate) mod messages;

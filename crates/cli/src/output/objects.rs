@@ -13,8 +13,7 @@ use crate::{escape, time};
 
 /// A stored moment; one that no calendar has becomes the nearest that it has.
 pub(crate) fn timestamp(moment: Time) -> Timestamp {
-    let nearest = if moment.seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::new(moment.seconds, moment.nanoseconds as i32).unwrap_or(nearest)
+    moment.timestamp()
 }
 
 /// A moment as it is stored.

@@ -31,6 +31,12 @@ fn usage_errors_are_2() {
     home.run(["backup"]).expect(2);
     home.run(["backup", "src", "--app", "oracle"]).expect(2);
     home.run(["forget", "yesterday"]).expect(2);
+    assert!(home.run(["forget"]).expect(2).stderr.contains("--keep-daily 7"));
+    assert!(home.run(["forget", "--keep-daily", "0"]).expect(2).stderr.contains("--keep-daily: zero"));
+    assert!(home.run(["forget", "latest", "--keep-daily", "1"]).expect(2).stderr.contains("one or the other"));
+    home.run(["forget", "latest", "--keep-tag", ""]).expect(2);
+    home.run(["forget", "--group-by", "host"]).expect(2);
+    home.run(["forget", "--keep-last", "1", "--allow-last-good"]).expect(2);
     home.run(["backup", "src", "--no-lock"]).expect(2);
     let mut command = home.command(["snapshots"]);
     Ran::of(command.env_remove("TREERING_REPOSITORY")).expect(2);

@@ -21,6 +21,7 @@ fn hostile_names_are_spelled_out() {
         &["find", "*"],
         &["snapshots"],
         &["snapshots", "--compact"],
+        &["forget", "--keep-last", "1", "--group-by", "tags", "--dry-run"],
     ] {
         let ran = home.run(args).expect(0);
         let is_bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');

@@ -9,6 +9,7 @@
 mod backup;
 mod browse;
 mod failure;
+mod forget;
 mod prune;
 mod repository;
 mod restore;
@@ -19,9 +20,10 @@ use serde::Serialize;
 pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
 pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
 pub(crate) use failure::{ExitError, ItemError};
+pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
 pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
 pub(crate) use repository::{
-    CheckStatus, CheckSummary, ForgetResult, Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version,
+    CheckStatus, CheckSummary, Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version,
 };
 pub(crate) use restore::{RestoreStatus, RestoreSummary, RestoreVerbose};
 pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::{SnapshotObject, is_zero};
+use super::{ForgetGroup, SnapshotObject, is_zero};
 
 /// `prune`: the end. None of it is restic's, which has no JSON here.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct PruneSummary {
     /// Whether nothing was changed because of `--dry-run`.
     pub(crate) dry_run: bool,
+    /// With `--keep-…`: what is kept and dropped, as `forget` says it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<ForgetGroup>,
     /// Snapshots that stay.
     pub(crate) snapshots_kept: u64,
     /// Snapshots that were forgotten by retention.

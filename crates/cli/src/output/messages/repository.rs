@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{SnapshotObject, is_zero};
+use super::is_zero;
 
 /// `init` is done.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -107,15 +107,6 @@ pub(crate) struct CheckSummary {
     pub(crate) suggest_prune: bool,
     /// What was read and verified of all that is stored, from 0 to 1. Not restic's.
     pub(crate) verified_fraction: f64,
-}
-
-/// `forget`: one document with one group.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct ForgetResult {
-    /// What was dropped, or with `--dry-run` would be.
-    pub(crate) remove: Vec<SnapshotObject>,
-    /// Whether nothing was dropped because of `--dry-run`. Not restic's.
-    pub(crate) dry_run: bool,
 }
 
 /// A key slot: an entry of the list that `key list` prints.

@@ -69,6 +69,12 @@ fn snapshots_and_keys_have_restics_fields() {
     let snapshot = SnapshotObject { hostname: "web".into(), tags: vec!["a".into()], ..Default::default() };
     assert_eq!(fields(&snapshot).join(" "), "time tree paths hostname tags id short_id");
     assert_eq!(fields(&KeyInfo::default()).join(" "), "current id userName hostName created kind");
+    let group = ForgetGroup { reasons: vec![KeepReason::default()], ..Default::default() };
+    assert_eq!(value(&group)["tags"], Value::Null);
+    assert_eq!(fields(&ForgetGroup::default()).join(" "), "tags host paths keep remove reasons dry_run");
+    assert_eq!(value(&group)["reasons"][0]["counters"], json!({}));
+    let counters = KeepCounters { last: 2, daily: -1, ..Default::default() };
+    assert_eq!(value(&counters), json!({ "last": 2, "daily": -1 }));
     let stat = DiffStatistics::default();
     assert_eq!(fields(&stat.added).join(" "), "files dirs others bytes");
     assert_eq!(fields(&stat).join(" "), "source_snapshot target_snapshot changed_files added removed");

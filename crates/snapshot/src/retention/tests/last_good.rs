@@ -1,0 +1,107 @@
+//! No policy takes the last good snapshot of an application.
+
+use super::*;
+use crate::record::AppEntry;
+
+fn app(kind: &str, path: &str, verdict: &str) -> AppEntry {
+    AppEntry {
+        kind: kind.into(),
+        path: path.as_bytes().to_vec(),
+        verdict: verdict.into(),
+        version: None,
+        consistency_point: None,
+        detail: String::new(),
+        bytes: 0,
+        extensions: Vec::new(),
+    }
+}
+
+/// A snapshot a day with an SQLite database at `/a` of these verdicts; an empty one is a snapshot without it.
+fn days(verdicts: &[&str]) -> Vec<Named> {
+    let day = |number: u8| at(number, Timestamp::new(i64::from(number) * 86_400, 0).unwrap());
+    let mut all: Vec<Named> = (1..).map(day).take(verdicts.len()).collect();
+    for ((_, snapshot), verdict) in all.iter_mut().zip(verdicts).filter(|(_, verdict)| !verdict.is_empty()) {
+        snapshot.applications.push(app("sqlite", "/a", verdict));
+    }
+    all
+}
+
+fn kept_of(all: &[Named]) -> Vec<u8> {
+    kept(&decide_all(all, &policy("l1"), &TimeZone::UTC))
+}
+
+#[test]
+fn the_newest_with_the_best_verdict_stays() {
+    for (verdicts, expected) in [
+        (&["consistent", "consistent", "torn", "torn"][..], &[4, 2][..]),
+        (&["consistent", "consistent", "consistent"], &[3]),
+        (&["consistent", "", ""], &[3, 1]),
+        (&["torn", "torn", ""], &[3, 2]),
+        (&["crash-consistent", "unknown", "torn"], &[3, 1]),
+        (&["crash-consistent", "crash-consistent", "consistent", "torn", "torn"], &[5, 3]),
+        (&["unknown", "a word of a later version", "torn"], &[3, 2]),
+        (&["", ""], &[2]),
+    ] {
+        let mut all = days(verdicts);
+        assert_eq!(kept_of(&all), expected, "{verdicts:?}");
+        all.reverse();
+        assert_eq!(kept_of(&all), expected, "{verdicts:?}, newest first");
+    }
+}
+
+#[test]
+fn the_reason_names_the_application() {
+    let all = days(&["consistent", "torn"]);
+    let decisions = decide_all(&all, &policy("l1"), &TimeZone::UTC);
+    let shown: Vec<String> = decisions[1].reasons.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["last good snapshot of sqlite /a"]);
+}
+
+#[test]
+fn each_instance_has_its_own() {
+    let mut all = days(&["consistent", "torn", "torn", "torn", "torn"]);
+    all[1].1.applications.push(app("sqlite", "/b", "consistent"));
+    all[2].1.applications.push(app("h2", "/a", "consistent"));
+    all[3].1.applications[0].verdict = "consistent".into();
+    all[3].1.host = "other".into();
+    assert_eq!(kept_of(&all), [5, 4, 3, 2, 1]);
+}
+
+#[test]
+fn what_the_filter_leaves_out_counts_too() {
+    let decided = |all: &[Named]| {
+        let tagged = Filter { tags: vec![vec!["nightly".to_owned()]], ..Filter::default() };
+        let groups = decide(all, &tagged, &policy("l1"), GroupBy::default(), &TimeZone::UTC).unwrap();
+        kept(&groups[0].decisions)
+    };
+    let mut all = days(&["consistent", "torn", "consistent"]);
+    all[..2].iter_mut().for_each(|(_, snapshot)| snapshot.tags.push("nightly".into()));
+    assert_eq!(decided(&all), [2], "the third snapshot, which has no tag, is the good one");
+    all[2].1.applications[0].verdict = "torn".into();
+    assert_eq!(decided(&all), [2, 1]);
+}
+
+#[test]
+fn a_policy_is_not_excused_by_what_is_protected() {
+    let all = days(&["consistent", "torn"]);
+    let typo = decide(&all, &Filter::default(), &policy("t:typo"), GroupBy::default(), &TimeZone::UTC);
+    assert!(matches!(typo, Err(SnapshotError::KeepsNothing { .. })));
+}
+
+#[test]
+fn dropping_it_by_name_is_refused_whatever_goes_with_it() {
+    let all = days(&["consistent", "consistent", "torn"]);
+    let refused = |numbers: &[u8]| {
+        let names: Vec<SnapshotName> = numbers.iter().map(|number| name(*number)).collect();
+        match refuse_last_good(&all, &names) {
+            Ok(()) => Vec::new(),
+            Err(SnapshotError::LastGood { snapshots }) => snapshots,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(refused(&[1, 3]), [""; 0]);
+    let sentence = "02020202 is the last good snapshot of sqlite /a on host";
+    for numbers in [&[2][..], &[1, 2], &[2, 3], &[1, 2, 3]] {
+        assert_eq!(refused(numbers), [sentence], "{numbers:?}");
+    }
+}
