@@ -159,9 +159,9 @@ impl<'a, 'r> Follower<'a, 'r> {
             _ => self.reader.get(ChunkKind::SnapshotCopy, id).is_ok(),
         };
         if !is_there {
-            let place = FindingPlace::Record(treering_store::storage::Area::Snapshots, name);
             let affected = Affected { snapshot: Some(name), path: None };
-            self.findings.add(place, Severity::Repairable, "its second copy cannot be read from any pack", affected);
+            let detail = "it cannot be read from any pack";
+            self.findings.add(FindingPlace::SnapshotCopy(name), Severity::Repairable, detail, affected);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Which chunks there are, from the packs' own trailers: what a check compares references with.
 //!
-//! Never asks the index, so that a wrong index cannot hide a lost pack. 24 bytes of memory a chunk and three bits more
+//! Never asks the index, so that a wrong index cannot hide a lost pack. 25 bytes of memory a chunk and three bits more
 //! for those who follow references: a million chunks take 25 MB, twice that for a moment while the table grows.
 //!
 //! Invariant: rows are sorted by id. A row holds the first 16 bytes of the id, which is a keyed hash: nobody without the
@@ -8,7 +8,8 @@
 
 use rayon::prelude::*;
 use treering_chunk::{ChunkId, ChunkKind};
-use treering_store::{PackContents, PackKind, PackName, Repository, StoreError};
+use treering_store::storage::Area;
+use treering_store::{Finding, FindingPlace, PackContents, PackKind, PackName, PackRows, Repository, StoreError};
 
 use crate::error::{Result, SnapshotError};
 use crate::progress::Progress;
@@ -46,6 +47,15 @@ fn key(id: &ChunkId) -> [u64; 2] {
     [id.prefix(), u64::from_le_bytes([a, b, c, d, e, f, g, h])]
 }
 
+/// How many first bits of an id lead to about eight rows.
+fn start_bits(rows: usize) -> u32 {
+    (rows / 8).checked_ilog2().unwrap_or(0)
+}
+
+fn first_bits([first, _]: [u64; 2], bits: u32) -> u64 {
+    first.checked_shr(u64::BITS - bits).unwrap_or(0)
+}
+
 /// A pack that was listed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownPack {
@@ -57,23 +67,31 @@ pub(crate) struct KnownPack {
     pub(crate) raw_bytes: u64,
     /// Whether its trailer could be read, so that its chunks are known.
     pub(crate) is_readable: bool,
+    /// What the index should have of it, if so.
+    rows: Option<PackRows>,
 }
 
 /// All chunks that lie in packs.
 #[derive(Debug, Default)]
 pub(crate) struct KnownChunks {
     rows: Vec<Row>,
+    /// Where in the rows the ids begin whose first bits are this number, and the end.
+    starts: Vec<u32>,
     pub(crate) packs: Vec<KnownPack>,
     /// Second copies of snapshot records, present and forgotten ones.
     pub(crate) copies: Vec<ChunkId>,
+    /// Packs whose trailers cannot be read, and why.
+    pub(crate) damaged: Vec<Finding>,
 }
 
 impl KnownChunks {
-    /// Reads the trailers of all these packs. One that is damaged is noted, not an error.
+    /// Reads the trailers of all these packs. One that is damaged is noted, not an error; one that is gone since it was
+    /// listed is left out.
     pub(crate) fn read(repository: &Repository, listed: &[(PackName, u64)], progress: &dyn Progress) -> Result<Self> {
         let mut known = Self::default();
         known.read_trailers(repository, listed, progress)?;
         known.rows.par_sort_unstable();
+        known.find_starts();
         Ok(known)
     }
 
@@ -105,6 +123,7 @@ impl KnownChunks {
             self.rows.push(row);
         }
         self.rows.extend(new);
+        self.find_starts();
         marks.iter_mut().zip(moved).for_each(|(mark, moved)| **mark = moved);
         Ok(())
     }
@@ -119,33 +138,71 @@ impl KnownChunks {
             if progress.is_interrupted() {
                 return Err(SnapshotError::Interrupted);
             }
-            let contents: Vec<_> = some.par_iter().map(|(name, _)| repository.pack_contents(*name)).collect();
+            let contents: Vec<_> = some.par_iter().map(|(name, _)| repository.pack_contents_and_rows(*name)).collect();
             for ((name, bytes), contents) in some.iter().zip(contents) {
-                self.add(*name, *bytes, contents)?;
+                let is_gone = matches!(contents, Err(StoreError::Missing { .. }));
+                if !(is_gone && repository.storage().length(Area::Packs, &name.to_string())?.is_none()) {
+                    self.add(*name, *bytes, contents)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, name: PackName, bytes: u64, contents: Result<PackContents, StoreError>) -> Result<()> {
-        let contents = match contents {
-            Ok(contents) => Some(contents),
-            Err(e) => damage(e.into()).map(|_| None)?,
-        };
-        let (number, is_readable) = (self.packs.len(), contents.is_some());
-        let kind = contents.as_ref().map_or(PackKind::Data, |contents| contents.kind);
-        let chunks = contents.map(|contents| contents.chunks).unwrap_or_default();
-        let raw_bytes = chunks.iter().map(|(_, _, raw_len)| u64::from(*raw_len)).sum();
-        self.packs.push(KnownPack { name, bytes, kind, raw_bytes, is_readable });
-        self.copies.extend(chunks.iter().filter(|(_, kind, _)| *kind == ChunkKind::SnapshotCopy).map(|(id, _, _)| *id));
-        self.rows.extend(chunks.iter().map(|(id, kind, raw_len)| Row::new(id, *kind, *raw_len, number)));
+    fn add(
+        &mut self,
+        name: PackName,
+        bytes: u64,
+        contents: Result<(PackContents, PackRows), StoreError>,
+    ) -> Result<()> {
+        let number = self.packs.len();
+        let mut pack = KnownPack { name, bytes, kind: PackKind::Data, raw_bytes: 0, is_readable: false, rows: None };
+        match contents {
+            Ok((PackContents { chunks, kind, .. }, rows)) => {
+                (pack.is_readable, pack.kind, pack.rows) = (true, kind, Some(rows));
+                pack.raw_bytes = chunks.iter().map(|(_, _, raw_len)| u64::from(*raw_len)).sum();
+                let copies = chunks.iter().filter(|(_, kind, _)| *kind == ChunkKind::SnapshotCopy);
+                self.copies.extend(copies.map(|(id, _, _)| *id));
+                self.rows.extend(chunks.iter().map(|(id, kind, raw_len)| Row::new(id, *kind, *raw_len, number)));
+            }
+            Err(e) => self.damaged.push(Finding::new(FindingPlace::Pack(name), damage(e.into())?)),
+        }
+        self.packs.push(pack);
         Ok(())
+    }
+
+    /// What the index should have.
+    pub(crate) fn pack_rows(&self) -> Vec<(PackName, PackRows)> {
+        self.packs.iter().filter_map(|pack| Some((pack.name, pack.rows?))).collect()
+    }
+
+    /// Whether what a finding is about is there, as far as it is a pack.
+    pub(crate) fn is_listed(&self, place: &FindingPlace) -> bool {
+        match place {
+            FindingPlace::Pack(name) => self.packs.iter().any(|pack| pack.name == *name),
+            _ => true,
+        }
+    }
+
+    /// Ids are evenly spread, so their first bits lead to a few rows, where halving all of them would miss the
+    /// processor's cache at each step.
+    fn find_starts(&mut self) {
+        let (mut at, bits) = (0, start_bits(self.rows.len()));
+        self.starts = Vec::with_capacity((1 << bits) + 1);
+        for front in 0..=1_u64 << bits {
+            while self.rows.get(at).is_some_and(|row| first_bits(row.id, bits) < front) {
+                at += 1;
+            }
+            self.starts.push(at as u32);
+        }
     }
 
     /// The first row of a chunk.
     pub(crate) fn find(&self, id: &ChunkId) -> Option<usize> {
         let key = key(id);
-        let at = self.rows.partition_point(|row| row.id < key);
+        let front = first_bits(key, start_bits(self.rows.len())) as usize;
+        let (from, to) = (*self.starts.get(front)? as usize, *self.starts.get(front + 1)? as usize);
+        let at = from + self.rows.get(from..to)?.partition_point(|row| row.id < key);
         self.rows.get(at).filter(|row| row.id == key).map(|_| at)
     }
 
@@ -244,5 +301,28 @@ mod tests {
             known.rows().iter().copied().enumerate().filter(|(at, _)| odd.has(*at)).map(|r| r.1).collect();
         assert_eq!(still, marked);
         assert_eq!(known.groups().map(|group| group.len()).sum::<usize>(), known.rows().len());
+    }
+
+    #[test]
+    fn every_chunk_is_found_and_no_other() {
+        let id = |number: u32, kind: u8| {
+            ChunkId::from_bytes(*blake3::keyed_hash(&[kind; 32], &number.to_le_bytes()).as_bytes())
+        };
+        for length in [0, 1, 2, 7, 8, 100, 5000] {
+            let mut rows: Vec<_> = (0..length).map(|n| Row::new(&id(n, 1), ChunkKind::Data, n, 0)).collect();
+            // One lies in two packs.
+            rows.extend((length > 0).then(|| Row::new(&id(0, 1), ChunkKind::Data, 0, 1)));
+            rows.sort_unstable();
+            let (starts, packs, copies, damaged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let mut known = KnownChunks { rows, starts, packs, copies, damaged };
+            known.find_starts();
+            for number in 0..length {
+                let at = known.find(&id(number, 1)).unwrap();
+                assert_eq!(known.row(at).unwrap().raw_len, number);
+                assert_eq!(known.packs_of(at).count(), if number == 0 { 2 } else { 1 });
+                assert_eq!(known.find(&id(number, 2)), None);
+            }
+            assert_eq!(known.find(&id(0, 1)).is_some(), length > 0);
+        }
     }
 }

@@ -24,18 +24,26 @@ fn options(limit_bytes: usize) -> impl Options {
 ///
 /// If the encoding is longer than `limit_bytes`.
 pub fn encode<T: Serialize>(value: &T, limit_bytes: usize) -> Result<Vec<u8>> {
-    let limit = StoreError::Limit { what: "an encoded structure", limit: limit_bytes as u64 };
-    options(limit_bytes).serialize(value).map_err(|_| limit)
+    let mut bytes = Vec::new();
+    encode_into(value, &mut bytes, limit_bytes)?;
+    Ok(bytes)
 }
 
 /// Appends the encoding of a value to a buffer.
 ///
 /// # Errors
 ///
-/// If the encoding is longer than `limit_bytes`.
+/// If the encoding is longer than `limit_bytes`; then nothing is appended.
 pub fn encode_into<T: Serialize>(value: &T, buffer: &mut Vec<u8>, limit_bytes: usize) -> Result<()> {
-    let limit = StoreError::Limit { what: "an encoded structure", limit: limit_bytes as u64 };
-    options(limit_bytes).serialize_into(buffer, value).map_err(|_| limit)
+    let before = buffer.len();
+    // With a limit of its own, bincode would walk every value twice.
+    let options = bincode::DefaultOptions::new().with_varint_encoding();
+    let encoded = options.serialize_into(&mut *buffer, value);
+    if encoded.is_err() || buffer.len() - before > limit_bytes {
+        buffer.truncate(before);
+        return Err(StoreError::Limit { what: "an encoded structure", limit: limit_bytes as u64 });
+    }
+    Ok(())
 }
 
 /// Decodes a value that fills `bytes` exactly and canonically.
@@ -103,6 +111,8 @@ mod tests {
         }
         assert!(decode::<Vec<u8>>(&[253, 0, 0, 0, 0, 0, 1, 0, 0], 1000, "v").is_err());
         assert!(encode(&vec![0u8; 200], 100).is_err());
+        let mut buffer = vec![7];
+        assert!(encode_into(&vec![0u8; 200], &mut buffer, 200).is_err() && buffer == [7]);
     }
 
     proptest! {

@@ -34,10 +34,12 @@ impl RecordKind {
     pub const FORGOTTEN: Self = Self(2);
     /// A writer at work: the parent that it builds on.
     pub const SESSION: Self = Self(3);
+    /// When the data of each pack was last verified.
+    pub const LEDGER: Self = Self(5);
     /// Second copies of snapshots that were pruned, so that nobody takes those for lost.
     pub const PRUNED: Self = Self(6);
     /// The kinds that this program understands.
-    pub const KNOWN: [Self; 4] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION, Self::PRUNED];
+    pub const KNOWN: [Self; 5] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION, Self::LEDGER, Self::PRUNED];
 }
 
 /// The name of a record: the BLAKE3 of its bytes.

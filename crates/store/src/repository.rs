@@ -16,7 +16,7 @@ use treering_chunk::{CutSizes, Cutter, Namer};
 use crate::config::{Config, Features, RepositoryId};
 use crate::entropy::{Entropy, random};
 use crate::error::{Result, StoreError};
-use crate::index::{Index, IndexNotice, LearnedPack, PackNumber};
+use crate::index::{Index, IndexNotice, LearnedPack, PackNumber, PackRows};
 use crate::keys::slot::{Slot, SlotDraft};
 use crate::keys::{DerivationCost, Keys, MasterKey, SlotInfo, Unlock};
 use crate::limits::{
@@ -327,6 +327,17 @@ impl Repository {
         Ok(name)
     }
 
+    /// Removes a record of `records/` that another one has taken the place of; durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Missing`] if there is none of that name.
+    pub fn remove_record(&self, name: RecordName) -> Result<()> {
+        self.assert_writable()?;
+        self.storage.remove(Area::Records, &name.to_string())?;
+        self.storage.sync(Area::Records, &[&name.to_string()])
+    }
+
     /// Drops a snapshot: what it said is kept in a record of its own first, so that it can be brought back until its
     /// chunks are reclaimed. On a full disk the room for that is taken from what is kept for it.
     ///
@@ -610,6 +621,16 @@ impl Repository {
         Ok(())
     }
 
+    /// The index, once more brought up to date with the packs that are there.
+    pub(crate) fn caught_up_index(&self) -> Result<Arc<Index>> {
+        let index = self.index()?;
+        match self.catch_up(&index, &self.list_packs()?) {
+            // What cannot be written to can be examined all the same.
+            Ok(()) | Err(StoreError::Index { .. }) => Ok(index),
+            Err(other) => Err(other),
+        }
+    }
+
     fn make_index(&self, path: &std::path::Path) -> Result<Index> {
         let names: Vec<_> = self.list_packs()?.into_iter().map(|(name, _)| name).collect();
         Index::rebuild(path, self.config.repository, &names, |name| self.learn_pack(name))
@@ -689,6 +710,17 @@ impl Repository {
     /// If packs cannot be listed, or the index cannot be written.
     pub fn learn_packs(&self) -> Result<()> {
         self.catch_up(&*self.index()?, &self.list_packs()?)
+    }
+
+    /// The same, and the rows that the index should have of it; the trailer is opened once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Repository::pack_contents`].
+    pub fn pack_contents_and_rows(&self, name: PackName) -> Result<(PackContents, PackRows)> {
+        let pack = self.pack_unshared(name)?;
+        let trailer = pack.trailer(&self.keys)?;
+        Ok((PackContents::new(&pack, &trailer), PackRows::of(self.config.repository, name, &trailer)))
     }
 
     pub(crate) fn pack_unshared(&self, name: PackName) -> Result<PackReader> {

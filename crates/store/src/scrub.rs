@@ -1,13 +1,16 @@
-//! Examining packs for damage: against their names, their trailers, and every byte of their content.
+//! Examining a repository for damage: objects against their names without a key ([`names`]), packs against their
+//! trailers and every byte of their content ([`pack`]), the copies of the configuration, the index.
 //!
 //! Damage is a [`Finding`], collected and reported; only what keeps the examination itself from going on is an error.
+
+pub(crate) mod names;
+pub(crate) mod pack;
 
 use treering_chunk::ChunkId;
 
 use crate::error::{Result, StoreError};
+use crate::index::PackRows;
 use crate::pack::PackName;
-use crate::pack::format::{Trailer, TrailerFrame};
-use crate::pack::read::PackReader;
 use crate::record::RecordName;
 use crate::repository::Repository;
 use crate::storage::Area;
@@ -33,6 +36,8 @@ pub enum FindingPlace {
     Pack(PackName),
     /// A record of an area.
     Record(Area, RecordName),
+    /// The second copy of a snapshot's record, which is a chunk.
+    SnapshotCopy(RecordName),
     /// A chunk that is referred to.
     Chunk(ChunkId),
     /// The index. It can be made anew.
@@ -46,6 +51,7 @@ impl std::fmt::Display for FindingPlace {
             Self::Key(name) => write!(f, "key {name}"),
             Self::Pack(name) => write!(f, "pack {name}"),
             Self::Record(area, name) => write!(f, "{area} {name}"),
+            Self::SnapshotCopy(name) => write!(f, "second copy of snapshot {name}"),
             Self::Chunk(id) => write!(f, "chunk {id}"),
             Self::Index => f.write_str("index"),
         }
@@ -59,109 +65,18 @@ impl Finding {
     }
 }
 
-/// How thoroughly a pack is examined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackCheck {
-    /// Header, footer and trailer, and the index against the trailer.
-    Trailer,
-    /// Also its bytes against its name; needs no key, runs at the speed of the disk.
-    Name,
-    /// Also every frame opened and every chunk's id computed again.
-    Data,
+/// What is wrong, for a finding; an error that is not about the object goes on.
+fn finding_detail(error: StoreError) -> Result<String> {
+    match error {
+        StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
+            Ok(error.to_string())
+        }
+        StoreError::Io { ref source, .. } => Ok(format!("{error}: {source}")),
+        other => Err(other),
+    }
 }
 
 impl Repository {
-    /// Examines a pack. No findings: everything that was looked at is whole.
-    ///
-    /// # Errors
-    ///
-    /// If the storage or the index cannot be read for a reason that is not damage.
-    pub fn check_pack(&self, name: PackName, how: PackCheck) -> Result<Vec<Finding>> {
-        let mut findings = Vec::new();
-        let found = |detail: String| Finding::new(FindingPlace::Pack(name), detail);
-        if how != PackCheck::Trailer {
-            match self.check_name(name) {
-                Err(e) => findings.push(found(self.damage_only(e)?)),
-                Ok(Some(finding)) => findings.push(finding),
-                Ok(None) => {}
-            }
-        }
-        let pack = match self.pack_unshared(name) {
-            Ok(pack) => pack,
-            Err(e) => {
-                findings.push(found(self.damage_only(e)?));
-                return Ok(findings);
-            }
-        };
-        match pack.trailer(self.keys()) {
-            Ok(trailer) => {
-                findings.extend(self.check_index(&pack, &trailer)?);
-                if how == PackCheck::Data {
-                    findings
-                        .extend(trailer.frames.iter().filter_map(|frame| self.check_frame(&pack, frame)).map(found));
-                }
-            }
-            Err(e) => findings.push(found(self.damage_only(e)?)),
-        }
-        Ok(findings)
-    }
-
-    /// What is wrong, for a finding; an error that is not about this object goes on.
-    fn damage_only(&self, error: StoreError) -> Result<String> {
-        match error {
-            StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
-                Ok(error.to_string())
-            }
-            StoreError::Io { ref source, .. } => Ok(format!("{error}: {source}")),
-            other => Err(other),
-        }
-    }
-
-    fn check_name(&self, name: PackName) -> Result<Option<Finding>> {
-        const PIECE_BYTES: usize = 1 << 20;
-        let object = self.storage().open(Area::Packs, &name.to_string())?;
-        let (mut hasher, mut offset) = (blake3::Hasher::new(), 0);
-        let mut buffer = vec![0; PIECE_BYTES];
-        while offset < object.bytes() {
-            let length = (object.bytes() - offset).min(PIECE_BYTES as u64) as usize;
-            let piece = buffer.get_mut(..length).unwrap_or_default();
-            object.read_at(offset, piece)?;
-            hasher.update(piece);
-            offset += length as u64;
-        }
-        let fits = hasher.finalize().as_bytes() == name.as_bytes();
-        Ok((!fits).then(|| Finding::new(FindingPlace::Pack(name), "its bytes do not fit its name")))
-    }
-
-    /// Every chunk of the trailer must be found through the index, here or in another pack.
-    fn check_index(&self, pack: &PackReader, trailer: &Trailer) -> Result<Option<Finding>> {
-        let index = self.index()?;
-        let reader = index.reader()?;
-        for chunk in trailer.frames.iter().flat_map(|frame| &frame.chunks) {
-            if !matches!(reader.find(&chunk.id()), Ok(Some(_))) {
-                let detail = format!("chunk {} of pack {} is not found through it", chunk.id(), pack.name());
-                return Ok(Some(Finding::new(FindingPlace::Index, detail)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn check_frame(&self, pack: &PackReader, listed: &TrailerFrame) -> Option<String> {
-        let frame = match pack.frame(listed.offset) {
-            Ok(frame) => frame,
-            Err(e) => return Some(e.to_string()),
-        };
-        if frame.chunks().len() != listed.chunks.len() {
-            return Some(format!("the frame at {} holds other chunks than the trailer lists", listed.offset));
-        }
-        frame.chunks().iter().zip(&listed.chunks).find_map(|(chunk, listed_chunk)| {
-            let id = self.namer().id(chunk.kind, frame.bytes(*chunk));
-            (id != listed_chunk.id()).then(|| {
-                format!("the frame at {} holds {id} where the trailer lists {}", listed.offset, listed_chunk.id())
-            })
-        })
-    }
-
     /// Both copies of the configuration and of the key slots, as far as they can be told apart from the open one.
     ///
     /// # Errors
@@ -176,26 +91,26 @@ impl Repository {
                 findings.push(Finding::new(FindingPlace::Config, format!("its {which} copy cannot be used: {why}")));
             }
         }
-        findings.extend(self.check_keys()?);
+        findings.extend(names::check_keys(&**self.storage())?);
         Ok(findings)
     }
 
-    fn check_keys(&self) -> Result<Vec<Finding>> {
-        let mut findings = Vec::new();
-        let list =
-            |area| -> Result<Vec<String>> { Ok(self.storage().list(area)?.into_iter().map(|l| l.name).collect()) };
-        let (first, second) = (list(Area::Keys)?, list(Area::KeysCopy)?);
-        for (area, other, names) in [(Area::Keys, &second, &first), (Area::KeysCopy, &first, &second)] {
-            for name in names {
-                let bytes = self.storage().read(area, name, crate::limits::CONFIG_MOST_BYTES)?;
-                if blake3::hash(&bytes).to_hex().as_str() != name {
-                    findings.push(Finding::new(FindingPlace::Key(name.clone()), "its bytes do not fit its name"));
-                }
-                if !other.contains(name) {
-                    findings.push(Finding::new(FindingPlace::Key(name.clone()), "one of its two copies is missing"));
-                }
+    /// The index against these packs, both ways: a chunk that it does not lead to, and a row that leads to nothing. Packs
+    /// that others published meanwhile are learned first; packs that are not named here are passed over.
+    ///
+    /// # Errors
+    ///
+    /// If the packs cannot be listed, or the index can neither be opened nor made anew.
+    pub fn check_index(&self, packs: &[(PackName, PackRows)]) -> Result<Option<Finding>> {
+        let index = self.caught_up_index()?;
+        let detail = match index.reader()?.compare_rows(packs) {
+            Ok(detail) => detail,
+            Err(e @ StoreError::Index { .. }) => {
+                let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+                Some(format!("it cannot be read to its end: {cause}"))
             }
-        }
-        Ok(findings)
+            Err(other) => return Err(other),
+        };
+        Ok(detail.map(|detail| Finding::new(FindingPlace::Index, detail)))
     }
 }

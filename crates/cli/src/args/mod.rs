@@ -7,6 +7,7 @@
 
 mod backup;
 mod browse;
+mod check;
 mod choose;
 mod forget;
 mod global;
@@ -22,15 +23,14 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{Archive, DiffArgs, DumpArgs, FindArgs, LsArgs, LsSort, SnapshotsArgs};
+pub(crate) use check::{CheckArgs, DataSubset};
 pub(crate) use choose::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
 pub(crate) use forget::ForgetArgs;
 pub(crate) use global::GlobalArgs;
 pub(crate) use keep::KeepArgs;
 pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
 pub(crate) use prune::{PruneArgs, UndeleteArgs};
-pub(crate) use repository::{
-    CatArgs, CatKind, CheckArgs, CompletionsArgs, Encryption, InitArgs, ManArgs, StatsArgs, StatsMode,
-};
+pub(crate) use repository::{CatArgs, CatKind, CompletionsArgs, Encryption, InitArgs, ManArgs, StatsArgs, StatsMode};
 pub(crate) use restore::{Overwrite, RestoreArgs};
 
 /// Deduplicating, encrypted snapshots of folders and of the applications in them.

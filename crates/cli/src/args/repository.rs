@@ -92,17 +92,6 @@ pub(crate) enum CatKind {
     Key,
 }
 
-/// Verify the repository.
-///
-/// Checks that every snapshot, folder and file leads to chunks that exist, and that packs and index agree. With
-/// --read-data every pack is also read, decrypted, unpacked and compared with its ids. Damage makes the exit code 5.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CheckArgs {
-    /// Read all data. This takes about as long as reading the repository's files.
-    #[arg(long)]
-    pub(crate) read_data: bool,
-}
-
 /// Print a completion script for a shell.
 ///
 /// For bash: `treering completions bash > /etc/bash_completion.d/treering`.

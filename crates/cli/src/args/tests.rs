@@ -74,6 +74,9 @@ fn conflicts_are_errors() {
         "treering restore -t /t",
         "treering cat snapshot",
         "treering forget latest --group-by host",
+        "treering check --packs --read-data",
+        "treering check --packs --max-age 1d",
+        "treering check --read-data --read-data-subset 1/2",
         "treering key add --new-password-file /f --new-key-file /k",
     ] {
         assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
@@ -95,6 +98,10 @@ fn values_are_checked() {
         "treering restore newest -t /t",
         "treering restore latest -t /t --overwrite sometimes",
         "treering forget yesterday",
+        "treering check --read-data-subset 3/2",
+        "treering check --read-data-subset 0%",
+        "treering check --max-age 1m",
+        "treering check --max-duration 1d",
         "treering forget abc",
         "treering forget --keep-last -1",
         "treering forget --keep-last",

@@ -2,12 +2,15 @@
 //!
 //! Invariant: everything that was found is said with what it affects and what to do about it, and makes the exit code.
 
-use treering_snapshot::check::{self as library, CheckFinding, CheckOptions, CheckReport, Severity};
+use std::time::{Duration, Instant};
+
+use treering_snapshot::check::{
+    self as library, CheckFinding, CheckOptions, CheckReport, DataOptions, DataPart, Verified,
+};
 use treering_store::FindingPlace;
 
-use crate::args::CheckArgs;
+use crate::args::{CheckArgs, DataSubset};
 use crate::context::{Context, Opened};
-use crate::escape;
 use crate::exit::{Failure, Kind, Outcome};
 use crate::output::Printer;
 use crate::output::listener::Listener;
@@ -16,32 +19,94 @@ use crate::output::progress::Task;
 use crate::output::table;
 use crate::process;
 use crate::settings::Verbosity;
-use crate::size;
+use crate::{clock, escape, size, time};
 
 /// Verifies the repository.
 pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
-    context.with_repository(|opened| check(context, opened, args))
+    match args.packs {
+        true => check_names(context),
+        false => context.with_repository(|opened| check(context, opened, args)),
+    }
 }
 
 fn check(context: &Context, opened: &Opened, args: &CheckArgs) -> Outcome {
     process::catch_signals()?;
-    let what = if args.read_data { "checking the structure and reading all data" } else { "checking the structure" };
+    let data = data(args);
+    let what = match data.map(|data| data == DataOptions::default()) {
+        None => "checking the structure",
+        Some(true) => "checking the structure and reading all data",
+        Some(false) => "checking the structure and reading data, longest unverified first",
+    };
     context.printer.note(Verbosity::Normal, what)?;
     let listener = Listener::start(Task::Check, &context.settings, context.printer);
-    let options = CheckOptions { read_data: args.read_data };
+    // What somebody does to the clock meanwhile does not matter.
+    let (since_1970, started) = (Duration::from_millis(clock::now_ms().unsigned_abs()), Instant::now());
+    let options = CheckOptions { data, clock: &|| since_1970.saturating_add(started.elapsed()) };
     let report = library::check(&opened.repository, &options, &listener);
     listener.finish();
     let report = report?;
-    for finding in &report.findings {
-        tell_finding(context.printer, finding)?;
+    tell_findings(context.printer, &report)?;
+    if context.printer.json {
+        context.printer.json(&Message::CheckSummary(with_verified(summary(&report), &report.verified, context)))?;
+    } else {
+        tell(context.printer, &report)?;
+        tell_verified(context, &report.verified, data.and_then(|data| data.max_age))?;
     }
-    tell(context.printer, &report, args.read_data)?;
-    verdict(&report)
+    verdict(context.printer, &report)
+}
+
+/// Needs no key and asks for none.
+fn check_names(context: &Context) -> Outcome {
+    let storage = context.storage()?;
+    process::catch_signals()?;
+    context.printer.note(Verbosity::Normal, "comparing all objects with their names")?;
+    let listener = Listener::start(Task::Check, &context.settings, context.printer);
+    let report = library::check_names(&*storage, &listener);
+    listener.finish();
+    let report = report?;
+    tell_findings(context.printer, &report)?;
+    if context.printer.json {
+        context.printer.json(&Message::CheckSummary(summary(&report)))?;
+    } else {
+        let packs = table::count(report.packs, "pack");
+        let records = table::count(report.snapshots + report.records, "record");
+        let bytes = size::show(report.pack_bytes);
+        context.printer.note(Verbosity::Normal, &format!("compared {packs} with {bytes}, and {records}"))?;
+    }
+    match verdict(context.printer, &report) {
+        Err(failure) => Err(failure
+            .safe("What is not named has the bytes that it was stored with.")
+            .next("Run `treering check` with a key to see which snapshots and files are affected.")),
+        sound => sound,
+    }
+}
+
+fn data(args: &CheckArgs) -> Option<DataOptions> {
+    let CheckArgs { read_data, read_data_subset, max_age, max_duration, .. } = *args;
+    let is_any = read_data || read_data_subset.is_some() || max_age.is_some() || max_duration.is_some();
+    let part = match read_data_subset {
+        None => DataPart::Whole,
+        Some(DataSubset::Share(number, of)) => DataPart::Share { number, of },
+        Some(DataSubset::Percent(percent)) => DataPart::Percent(percent),
+        Some(DataSubset::Bytes(bytes)) => DataPart::Bytes(bytes),
+    };
+    is_any.then_some(DataOptions { part, max_age, max_duration })
+}
+
+fn tell_findings(printer: Printer, report: &CheckReport) -> Outcome {
+    for finding in &report.findings {
+        tell_finding(printer, finding)?;
+    }
+    for path in &report.unknown_files {
+        let said = format!("{}: nothing of the repository; it is in nobody's way", escape::text(path));
+        printer.note(Verbosity::Normal, &said)?;
+    }
+    Ok(())
 }
 
 fn tell_finding(printer: Printer, finding: &CheckFinding) -> Outcome {
-    let place = place(&finding.place);
-    if finding.severity == Severity::Leftover {
+    let place = finding.place.to_string();
+    if !finding.is_error() {
         let said = format!("{}: {} ({})", escape::text(&place), escape::text(&finding.detail), finding.suggestion());
         return printer.note(Verbosity::Normal, &said);
     }
@@ -63,28 +128,31 @@ fn message(finding: &CheckFinding) -> String {
     format!("{message}; what to do: {}", finding.suggestion())
 }
 
-fn place(place: &FindingPlace) -> String {
-    match place {
-        FindingPlace::Config => "config".to_owned(),
-        FindingPlace::Key(name) => format!("key {name}"),
-        FindingPlace::Pack(name) => format!("pack {name}"),
-        FindingPlace::Record(area, name) => format!("{area} {name}"),
-        FindingPlace::Chunk(id) => format!("chunk {id}"),
-        FindingPlace::Index => "index".to_owned(),
-        other => format!("{other:?}"),
+fn summary(report: &CheckReport) -> CheckSummary {
+    CheckSummary {
+        num_errors: report.num_errors(),
+        broken_packs: report.broken_packs().map(|name| name.to_string()).collect(),
+        suggest_repair_index: report.suggest_repair_index(),
+        suggest_prune: report.suggest_prune(),
+        unknown_files: report.unknown_files.clone(),
+        ..CheckSummary::default()
     }
 }
 
-fn tell(printer: Printer, report: &CheckReport, read_data: bool) -> Outcome {
-    if printer.json {
-        return printer.json(&Message::CheckSummary(CheckSummary {
-            num_errors: report.num_errors(),
-            broken_packs: report.broken_packs().map(|name| name.to_string()).collect(),
-            suggest_repair_index: report.suggest_repair_index(),
-            suggest_prune: report.suggest_prune(),
-            verified_fraction: if read_data { 1.0 } else { 0.0 },
-        }));
+fn with_verified(summary: CheckSummary, verified: &Verified, context: &Context) -> CheckSummary {
+    let oldest = verified.oldest.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    CheckSummary {
+        verified_fraction: Some(verified.fraction()),
+        oldest_verified: oldest.map(|oldest| time::rfc3339(oldest, &context.zone)),
+        packs_read: verified.read_packs,
+        bytes_read: verified.read_bytes,
+        more_runs: verified.more_runs(),
+        ledger_not_written: verified.ledger_failed.clone(),
+        ..summary
     }
+}
+
+fn tell(printer: Printer, report: &CheckReport) -> Outcome {
     let snapshots = table::count(report.snapshots, "snapshot");
     let (files, packs) = (table::count(report.files, "file"), table::count(report.packs, "pack"));
     let bytes = size::show(report.pack_bytes);
@@ -93,16 +161,53 @@ fn tell(printer: Printer, report: &CheckReport, read_data: bool) -> Outcome {
         let unused = size::show(report.unused_bytes);
         printer.note(Verbosity::Normal, &format!("{unused} (before compression) are used by no snapshot"))?;
     }
-    match report.num_errors() {
-        0 => printer.note(Verbosity::Normal, "no errors were found"),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
-fn verdict(report: &CheckReport) -> Outcome {
+fn tell_verified(context: &Context, verified: &Verified, max_age: Option<Duration>) -> Outcome {
+    let printer = context.printer;
+    if verified.read_packs > 0 {
+        let (packs, bytes) = (table::count(verified.read_packs, "pack"), size::show(verified.read_bytes));
+        printer.note(Verbosity::Normal, &format!("read {packs} with {bytes}"))?;
+    }
+    if let Some(why) = &verified.ledger_failed {
+        let said = "what was read could not be written down, so the next check may read it again";
+        printer.note(Verbosity::Normal, &format!("{said}: {}", escape::text(why)))?;
+    }
+    printer.note(Verbosity::Normal, &how_much(verified, max_age, clock::now().as_second()))
+}
+
+/// `61 % of the data was verified within 30 days; the rest takes about 2 more runs like this`
+fn how_much(verified: &Verified, max_age: Option<Duration>, now: i64) -> String {
+    // Rounded down: it is not all before it is all.
+    let percent = (verified.fraction() * 100.0).floor();
+    let since = match (max_age, verified.oldest) {
+        (Some(age), _) => format!(" within {}", rough(age)),
+        (None, Some(oldest)) => {
+            format!(" within the last {}", rough(Duration::from_secs(now.saturating_sub(oldest).unsigned_abs())))
+        }
+        (None, None) => String::new(),
+    };
+    let rest = match verified.more_runs() {
+        Some(1) => "; the rest takes about one more run like this".to_owned(),
+        Some(more) => format!("; the rest takes about {more} more runs like this"),
+        None => String::new(),
+    };
+    format!("{percent} % of the data was verified{since}{rest}")
+}
+
+/// In the largest unit that says it all, rounded up.
+fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs().max(1);
+    let units = [(90 * 60, 60, "minute"), (36 * 3600, 3600, "hour"), (u64::MAX, 86_400, "day")];
+    let fitting = units.into_iter().find(|(most, _, _)| seconds <= *most);
+    fitting.map_or_else(String::new, |(_, worth, unit)| table::count(seconds.div_ceil(worth), unit))
+}
+
+fn verdict(printer: Printer, report: &CheckReport) -> Outcome {
     let errors = report.num_errors();
     if errors == 0 {
-        return Ok(());
+        return printer.note(Verbosity::Normal, "no errors were found");
     }
     let sound = report.snapshots.saturating_sub(report.affected.len() as u64);
     let failure = Failure::new(Kind::Damaged, format!("the check found {}", table::count(errors, "error")));
@@ -111,4 +216,34 @@ fn verdict(report: &CheckReport) -> Outcome {
         affected => format!("{affected} snapshots are affected; {sound} are whole, and so is what is not named."),
     };
     Err(failure.safe(safe).next("What to do is said with each error."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_verified_is_said_in_words() {
+        const DAY: i64 = 86_400;
+        let verified = |verified_bytes, oldest: Option<i64>, read_bytes| Verified {
+            bytes: 1000,
+            verified_bytes,
+            oldest: oldest.map(|days| 100 * DAY - days * DAY),
+            read_bytes,
+            ..Verified::default()
+        };
+        let said = |verified: &Verified, max_age: Option<u64>| {
+            how_much(verified, max_age.map(|days| Duration::from_secs(days * 86_400)), 100 * DAY)
+        };
+        let all = verified(1000, Some(23), 0);
+        assert_eq!(said(&all, None), "100 % of the data was verified within the last 23 days");
+        let part = verified(619, Some(30), 200);
+        let rest = "61 % of the data was verified within 30 days; the rest takes about 2 more runs like this";
+        assert_eq!(said(&part, Some(30)), rest);
+        assert!(
+            said(&verified(999, Some(0), 1), None)
+                .starts_with("99 % of the data was verified within the last 1 minute; ")
+        );
+        assert_eq!(said(&verified(0, None, 0), None), "0 % of the data was verified");
+    }
 }

@@ -1,14 +1,25 @@
 //! How it is damaged, what is damaged, and the exact finding.
 
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::node::NodeKind;
-use crate::progress::Silent;
+use crate::progress::{Event, Silent};
+use crate::record::Snapshot;
 use crate::stream::{Extent, Stream};
 use crate::testing::{Home, Item, dir, file, node, noise};
-use treering_chunk::ChunkId;
+use treering_chunk::{ChunkId, ChunkKind};
+use treering_store::storage::Area;
 
 fn items(last: &[u8]) -> Vec<Item> {
     vec![dir("d", vec![file("long", &noise(1, 60_000)), file("short", b"short")]), file("last", last)]
+}
+
+/// In seconds since 1970.
+const NOW: u64 = 1_700_000_000;
+
+fn check_at(repository: &Repository, data: Option<DataOptions>, now: u64) -> CheckReport {
+    check(repository, &CheckOptions { data, clock: &|| Duration::from_secs(now) }, &Silent).unwrap()
 }
 
 struct Case {
@@ -57,7 +68,7 @@ impl Case {
     }
 
     fn check(&self, read_data: bool) -> CheckReport {
-        check(&self.home.reopen(), &CheckOptions { read_data }, &Silent).unwrap()
+        check_at(&self.home.reopen(), read_data.then(DataOptions::default), NOW)
     }
 
     /// In the order they were made is the order of their names, for their times are the same.
@@ -178,7 +189,7 @@ fn a_second_copy_that_is_gone_can_be_made_again() {
     let case = case();
     case.remove_pack(case.pack(&case.copy_id(case.first)));
     let report = case.check(false);
-    let place = FindingPlace::Record(Area::Snapshots, case.first);
+    let place = FindingPlace::SnapshotCopy(case.first);
     assert_one(&report, place, Severity::Repairable, &[case.first], &[]);
     assert!(report.affected.is_empty());
 }
@@ -223,7 +234,7 @@ fn a_lost_stat_stream_costs_time_only() {
     let home = Home::new();
     let lost = Stream { level: 0, extents: vec![Extent::Chunk { id: [3; 32], bytes: 9 }] };
     let (name, _) = home.commit_with(items(b""), |snapshot, _| snapshot.stat = Some(lost));
-    let report = check(&home.repository, &CheckOptions::default(), &Silent).unwrap();
+    let report = check_at(&home.repository, None, NOW);
     assert_one(&report, FindingPlace::Chunk(ChunkId::from_bytes([3; 32])), Severity::Repairable, &[name], &[]);
 }
 
@@ -241,7 +252,7 @@ fn extents_must_be_as_long_as_their_chunks_and_of_their_kind() {
     all.push(wrong("length", id, 6));
     all.push(wrong("tree", tree.chunk().unwrap(), tree.bytes()));
     let (name, _) = home.commit(all);
-    let report = check(&home.repository, &CheckOptions::default(), &Silent).unwrap();
+    let report = check_at(&home.repository, None, NOW);
     let found: Vec<_> =
         report.findings.iter().map(|f| (f.detail.clone(), f.paths.clone(), f.snapshots.clone())).collect();
     let expected = |detail: &str, path: &str| (detail.to_owned(), vec![PathBuf::from(path)], vec![name]);
@@ -260,7 +271,7 @@ fn findings_are_bounded_and_the_rest_is_counted() {
         Item::Other(node(&format!("{i:05}"), NodeKind::File { content, links: 0 }))
     };
     home.commit((0..1200).map(lost).collect());
-    let report = check(&home.repository, &CheckOptions::default(), &Silent).unwrap();
+    let report = check_at(&home.repository, None, NOW);
     assert_eq!((report.findings.len(), report.omitted, report.num_errors()), (1000, 200, 1200));
 }
 
@@ -273,6 +284,119 @@ fn an_interruption_ends_it() {
             true
         }
     }
-    let stopped = check(&case().home.repository, &CheckOptions::default(), &Stop);
+    let options = CheckOptions { data: None, clock: &|| Duration::ZERO };
+    let stopped = check(&case().home.repository, &options, &Stop);
     assert!(matches!(stopped, Err(SnapshotError::Interrupted)));
+}
+
+#[test]
+fn when_the_time_is_up_no_further_pack_is_begun() {
+    let case = case();
+    let packs = case.home.repository.list_packs().unwrap();
+    let data = DataOptions { max_duration: Some(Duration::ZERO), ..DataOptions::default() };
+    for done in 1..=packs.len() as u64 {
+        let report = check_at(&case.home.reopen(), Some(data), NOW + done);
+        assert_eq!((report.verified.read_packs, report.num_errors()), (1, 0));
+        // In the order of their names, for none was verified before.
+        let verified: u64 = sorted(&packs).iter().take(done as usize).map(|(_, bytes)| bytes).sum();
+        assert_eq!((report.verified.verified_bytes, report.verified.oldest), (verified, Some(NOW as i64 + 1)));
+    }
+}
+
+fn sorted(packs: &[(PackName, u64)]) -> Vec<(PackName, u64)> {
+    let mut packs = packs.to_vec();
+    packs.sort_unstable();
+    packs
+}
+
+#[test]
+fn what_was_read_is_in_the_ledger_although_the_check_was_interrupted() {
+    /// Stops it when the first pack was read.
+    struct Stop(std::sync::atomic::AtomicBool);
+    impl Progress for Stop {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Bytes { .. } = event {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        fn is_interrupted(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+    let case = case();
+    let options = CheckOptions { data: Some(DataOptions::default()), clock: &|| Duration::from_secs(NOW) };
+    let stopped = check(&case.home.reopen(), &options, &Stop(false.into()));
+    assert!(matches!(stopped, Err(SnapshotError::Interrupted)));
+    let report = case.check(false);
+    assert!(report.verified.verified_bytes > 0, "{report:#?}");
+}
+
+#[test]
+fn damage_is_forgotten_by_the_ledger() {
+    let case = case();
+    assert_eq!(case.check(true).verified.fraction(), 1.0);
+    let pack = case.pack(&case.data_id(b"second"));
+    case.flip(pack, 120);
+    assert!(case.check(true).verified.fraction() < 1.0);
+    let max_age = Some(Duration::from_secs(10));
+    let report = check_at(&case.home.reopen(), Some(DataOptions { max_age, ..DataOptions::default() }), NOW);
+    assert_eq!((report.verified.read_packs, report.broken_packs().collect::<Vec<_>>()), (1, vec![pack]));
+    // A tree is read without reading data; to be damaged is to be damaged.
+    let trees = case.pack(&case.root_id(case.second));
+    case.flip(trees, 120);
+    let of = |report: CheckReport| report.verified.verified_bytes;
+    let (before, after) = (of(report), of(case.check(false)));
+    let lost = case.home.repository.list_packs().unwrap().into_iter().find(|(name, _)| *name == trees).unwrap().1;
+    assert_eq!(before - after, lost);
+}
+
+#[test]
+fn a_damaged_ledger_is_no_loss_and_written_anew() {
+    let case = case();
+    let body = vec![7; 41];
+    case.home.repository.put_record(&treering_store::Record::new(treering_store::RecordKind::LEDGER, body)).unwrap();
+    let report = case.check(true);
+    assert_eq!(one(&report).severity, Severity::Repairable, "{report:#?}");
+    assert_eq!(case.check(false).num_errors(), 0);
+}
+
+#[test]
+fn a_copy_without_a_record_is_a_note_unless_it_was_forgotten() {
+    let case = case();
+    let record = case.home.path_of(Area::Snapshots, &case.first.to_string());
+    let bytes = std::fs::read(&record).unwrap();
+    std::fs::remove_file(&record).unwrap();
+    let notes = |report: &CheckReport| -> Vec<FindingPlace> {
+        let notes = report.findings.iter().filter(|finding| finding.severity == Severity::Note);
+        notes.map(|finding| finding.place.clone()).collect()
+    };
+    let report = case.check(false);
+    assert_eq!((notes(&report), report.num_errors()), (vec![FindingPlace::SnapshotCopy(case.first)], 0));
+    std::fs::write(&record, bytes).unwrap();
+    case.home.repository.forget_snapshot(case.first).unwrap();
+    assert_eq!(notes(&case.check(false)), []);
+}
+
+#[test]
+fn what_is_pruned_meanwhile_is_no_damage() {
+    /// When packs and snapshots were listed, one snapshot goes, with a pack that only it needs.
+    struct Prune<'c>(&'c Case, PackName, std::sync::Once);
+    impl Progress for Prune<'_> {
+        fn event(&self, _: Event<'_>) {}
+        fn is_interrupted(&self) -> bool {
+            let Self(case, pack, once) = self;
+            once.call_once(|| {
+                std::fs::remove_file(case.home.path_of(Area::Snapshots, &case.second.to_string())).unwrap();
+                case.remove_pack(*pack);
+            });
+            false
+        }
+    }
+    let case = case();
+    let pack = case.pack(&case.data_id(b"second"));
+    let options = CheckOptions { data: None, clock: &|| Duration::from_secs(NOW) };
+    let prune = Prune(&case, pack, std::sync::Once::new());
+    let report = check(&case.home.reopen(), &options, &prune).unwrap();
+    assert!(prune.2.is_completed());
+    assert_eq!((report.num_errors(), report.snapshots), (0, 1), "{report:#?}");
 }

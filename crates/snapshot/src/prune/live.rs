@@ -80,7 +80,8 @@ impl<'r> Live<'r> {
         let first = self.known.packs.len();
         let mut marks = [&mut self.seen, &mut self.sound, &mut self.kept];
         self.known.extend(self.repository, &new, &mut marks, progress)?;
-        self.packs.extend(new.iter().enumerate().map(|(at, (name, _))| (*name, first + at)));
+        let learned = self.known.packs.iter().enumerate().skip(first);
+        self.packs.extend(learned.map(|(at, pack)| (pack.name, at)));
         Ok(())
     }
 

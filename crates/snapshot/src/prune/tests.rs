@@ -1,7 +1,7 @@
 //! Pruning beside everything that may happen meanwhile. The same from outside: `tests/tests/prune.rs`.
 
 use super::*;
-use crate::check::{CheckOptions, check};
+use crate::check::{CheckOptions, DataOptions, check};
 use crate::progress::Silent;
 use crate::record::Snapshot;
 use crate::testing::{Home, Item, file, noise};
@@ -49,7 +49,7 @@ fn stored(home: &Home) -> u64 {
 #[track_caller]
 fn assert_whole(home: &Home, snapshots: u64) {
     let reopened = home.reopen();
-    let report = check(&reopened, &CheckOptions { read_data: true }, &Silent).unwrap();
+    let report = check(&reopened, &CheckOptions { data: Some(DataOptions::default()), clock: &still }, &Silent).unwrap();
     assert_eq!(report.num_errors(), 0, "{:?}", report.findings);
     assert_eq!(report.snapshots, snapshots);
 }

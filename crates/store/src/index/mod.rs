@@ -9,8 +9,10 @@
 //!
 //! Invariant: every row that passes its seal was in the trailer of a pack of that name.
 
+mod compare;
 mod schema;
 
+pub use compare::PackRows;
 pub(crate) use schema::assert_library;
 
 use std::collections::{HashMap, HashSet};
@@ -123,7 +125,7 @@ pub(crate) struct Index {
     /// Whether `chunk_more` has rows: nearly never, so that lookups need not ask.
     has_more: AtomicBool,
     is_empty: AtomicBool,
-    row_key: [u8; 32],
+    row_key: RowKey,
     generation: u8,
 }
 
@@ -162,7 +164,7 @@ impl Index {
             packs: RwLock::new(packs),
             has_more: AtomicBool::new(has_more),
             is_empty: AtomicBool::new(!has_any),
-            row_key: blake3::derive_key("treering 2026-11 index rows v1", repository.as_bytes()),
+            row_key: RowKey::of(repository),
             generation: 0,
         })
     }
@@ -256,35 +258,15 @@ impl Index {
             let number = PackNumber(transaction.query_row(find, [pack.name.as_bytes()], |row| row.get(0))?);
             added.push((number, pack, new));
         }
-        let mut rows: Vec<_> =
-            added.iter().filter(|(_, _, new)| *new).flat_map(|(n, pack, _)| self.rows(*n, pack)).collect();
+        let mut rows: Vec<_> = added
+            .iter()
+            .filter(|(_, _, new)| *new)
+            .flat_map(|(n, pack, _)| self.row_key.rows(pack.name, *n, &pack.trailer))
+            .collect();
         rows.sort_unstable_by_key(|row| row.key);
         self.insert_sorted(&transaction, &rows)?;
         transaction.commit()?;
         Ok(added.into_iter().map(|(number, pack, _)| (number, pack)).collect())
-    }
-
-    fn rows(&self, number: PackNumber, pack: &LearnedPack) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for frame in &pack.trailer.frames {
-            let mut offset = 0;
-            for chunk in &frame.chunks {
-                let place = Place {
-                    generation: self.generation,
-                    pack: number,
-                    frame: frame.offset,
-                    offset,
-                    raw_len: chunk.raw_len,
-                };
-                rows.push(Row {
-                    key: chunk.id().prefix() as i64,
-                    seal: self.row_seal(&chunk.id(), pack.name, &place),
-                    place,
-                });
-                offset = offset.saturating_add(chunk.raw_len);
-            }
-        }
-        rows
     }
 
     fn insert_sorted(&self, transaction: &Connection, rows: &[Row]) -> rusqlite::Result<()> {
@@ -315,15 +297,6 @@ impl Index {
         remove_rows(&mut write, &numbers).map_err(self.failed("drop packs from"))
     }
 
-    fn row_seal(&self, id: &ChunkId, pack: PackName, place: &Place) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.row_key);
-        hasher.update(id.as_bytes()).update(pack.as_bytes()).update(&place.frame.to_le_bytes());
-        hasher.update(&place.offset.to_le_bytes()).update(&place.raw_len.to_le_bytes());
-        let mut seal = [0; 16];
-        hasher.finalize_xof().fill(&mut seal);
-        seal
-    }
-
     pub(crate) fn pack_name(&self, number: PackNumber) -> Option<PackName> {
         self.packs.read().by_number.get(&number).map(|entry| entry.name)
     }
@@ -352,6 +325,38 @@ struct Row {
     key: i64,
     seal: [u8; 16],
     place: Place,
+}
+
+/// Proves rows: known to whoever knows the repository's id, it tells damage from a row and keeps no secret.
+struct RowKey([u8; 32]);
+
+impl RowKey {
+    fn of(repository: RepositoryId) -> Self {
+        Self(blake3::derive_key("treering 2026-11 index rows v1", repository.as_bytes()))
+    }
+
+    fn seal(&self, id: &ChunkId, pack: PackName, place: &Place) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(id.as_bytes()).update(pack.as_bytes()).update(&place.frame.to_le_bytes());
+        hasher.update(&place.offset.to_le_bytes()).update(&place.raw_len.to_le_bytes());
+        let mut seal = [0; 16];
+        hasher.finalize_xof().fill(&mut seal);
+        seal
+    }
+
+    /// The rows of a pack, in the order of its chunks.
+    fn rows(&self, name: PackName, number: PackNumber, trailer: &Trailer) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for frame in &trailer.frames {
+            let mut offset = 0;
+            for chunk in &frame.chunks {
+                let place = Place { generation: 0, pack: number, frame: frame.offset, offset, raw_len: chunk.raw_len };
+                rows.push(Row { key: chunk.id().prefix() as i64, seal: self.seal(&chunk.id(), name, &place), place });
+                offset = offset.saturating_add(chunk.raw_len);
+            }
+        }
+        rows
+    }
 }
 
 /// Drops all rows of these packs in one pass, then moves rows that stood second for their key to the first place.
@@ -415,7 +420,7 @@ impl IndexReader {
     fn proven(&self, id: &ChunkId, seal: [u8; 16], place: Place) -> Option<Place> {
         let pack = self.index.pack_name(place.pack)?;
         let place = Place { generation: self.index.generation, ..place };
-        (self.index.row_seal(id, pack, &place) == seal).then_some(place)
+        (self.index.row_key.seal(id, pack, &place) == seal).then_some(place)
     }
 }
 

@@ -10,7 +10,8 @@ use super::{PackKind, PackName};
 use crate::config::RepositoryId;
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
-use crate::seal::SealKey;
+use crate::limits::{FRAME_MOST_BYTES, TRAILER_MOST_BYTES};
+use crate::seal::{SealKey, TAG_BYTES};
 use crate::storage::{Area, ObjectReader, Storage};
 
 /// An open pack.
@@ -65,24 +66,58 @@ impl PackReader {
     fn frame_header(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], FrameHeader)> {
         let mut bytes = [0; FrameHeader::BYTES];
         read_part(&*self.object, self.name, "frame header", offset, &mut bytes)?;
-        let header = FrameHeader::decode(&bytes).map_err(|e| in_pack(self.name, e))?;
-        if header.kind != self.header.kind {
-            return Err(StoreError::damaged(format!("pack {}", self.name), "a frame of another kind is in it"));
-        }
+        let header = self.decode_header(&bytes)?;
         Ok((bytes, header))
     }
 
-    fn sealed_frame(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], Vec<u8>)> {
-        let (header_bytes, header) = self.frame_header(offset)?;
-        let mut sealed = vec![0; header.stored_len as usize];
-        read_part(&*self.object, self.name, "frame", offset + FrameHeader::BYTES as u64, &mut sealed)?;
-        Ok((header_bytes, sealed))
+    fn decode_header(&self, bytes: &[u8; FrameHeader::BYTES]) -> Result<FrameHeader> {
+        let header = FrameHeader::decode(bytes).map_err(|e| in_pack(self.name, e))?;
+        if header.kind != self.header.kind {
+            return Err(StoreError::damaged(format!("pack {}", self.name), "a frame of another kind is in it"));
+        }
+        Ok(header)
     }
 
     /// The frame whose header starts at this offset.
     pub(crate) fn frame(&self, offset: u64) -> Result<Frame> {
-        let (header_bytes, sealed) = self.sealed_frame(offset)?;
+        let (header_bytes, header) = self.frame_header(offset)?;
+        let mut sealed = vec![0; header.stored_len as usize];
+        read_part(&*self.object, self.name, "frame", offset + FrameHeader::BYTES as u64, &mut sealed)?;
         Frame::open(&self.header_bytes, &self.key, &header_bytes, sealed).map_err(|e| in_pack(self.name, e))
+    }
+
+    /// A frame that the trailer lists, as it stands in the pack: only what cannot be read is an error.
+    pub(crate) fn sealed_frame(&self, listed: &TrailerFrame) -> Result<SealedFrame> {
+        if listed.stored_len as usize > FRAME_MOST_BYTES + TAG_BYTES {
+            return Err(StoreError::damaged(format!("pack {}", self.name), "its trailer lists an impossible frame"));
+        }
+        let (mut header, mut sealed) = ([0; FrameHeader::BYTES], vec![0; listed.stored_len as usize]);
+        read_part(&*self.object, self.name, "frame header", listed.offset, &mut header)?;
+        read_part(&*self.object, self.name, "frame", listed.offset + FrameHeader::BYTES as u64, &mut sealed)?;
+        Ok(SealedFrame { header, sealed })
+    }
+
+    /// Opens what [`PackReader::sealed_frame`] has read.
+    pub(crate) fn open_sealed(&self, SealedFrame { header, sealed }: SealedFrame) -> Result<Frame> {
+        self.decode_header(&header)?;
+        Frame::open(&self.header_bytes, &self.key, &header, sealed).map_err(|e| in_pack(self.name, e))
+    }
+
+    /// Everything before the frames.
+    pub(crate) fn front(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; PackHeader::BYTES];
+        read_part(&*self.object, self.name, "header", 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Everything behind the frames that the trailer lists.
+    pub(crate) fn end(&self, trailer: &Trailer) -> Result<Vec<u8>> {
+        let at = trailer.frames.last().map_or(PackHeader::BYTES as u64, TrailerFrame::end);
+        // A pack whose trailer was read ends with it and a footer.
+        let length = self.bytes().saturating_sub(at).min((TRAILER_MOST_BYTES + TAG_BYTES + Footer::BYTES) as u64);
+        let mut bytes = vec![0; length as usize];
+        read_part(&*self.object, self.name, "trailer", at, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// What the frames themselves say, read in full: for packs whose trailer is lost. Stops at the first damage.
@@ -98,6 +133,18 @@ impl PackReader {
             frames.push(found);
         }
         Trailer { frames }
+    }
+}
+
+/// The bytes of a frame, unopened.
+pub(crate) struct SealedFrame {
+    header: [u8; FrameHeader::BYTES],
+    sealed: Vec<u8>,
+}
+
+impl SealedFrame {
+    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.header).update(&self.sealed);
     }
 }
 
@@ -185,7 +232,8 @@ impl PackedFrame<'_> {
     }
 
     pub(crate) fn open(&self) -> Result<(PackKind, CompressedFrame)> {
-        let (header, sealed) = self.pack.sealed_frame(self.listed.offset)?;
+        let SealedFrame { header, sealed } = self.pack.sealed_frame(self.listed)?;
+        self.pack.decode_header(&header)?;
         let (pack_header, key) = (&self.pack.header_bytes, &self.pack.key);
         let opened = CompressedFrame::open(pack_header, key, &header, sealed, &self.listed.chunks);
         Ok((self.pack.kind(), opened.map_err(|e| in_pack(self.pack.name, e))?))

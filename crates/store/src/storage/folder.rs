@@ -18,6 +18,8 @@ use crate::error::{Result, StoreError};
 
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
+/// Areas whose folders hold nothing but objects.
+const NAMED_AREAS: [Area; 5] = [Area::Keys, Area::KeysCopy, Area::Packs, Area::Snapshots, Area::Records];
 
 /// A folder as storage.
 #[derive(Debug, Clone)]
@@ -67,6 +69,11 @@ impl Folder {
             Area::Packs => (0..=255u8).map(|byte| root.join(format!("{byte:02x}"))).collect(),
             _ => vec![root],
         }
+    }
+
+    /// Whether an object of this name belongs into this folder: a pack in the folder of others is found by nobody.
+    fn is_at(&self, area: Area, name: &str, folder: &Path) -> bool {
+        self.path(area, name).is_ok_and(|(home, _)| home == folder)
     }
 
     fn all_folders(&self) -> Vec<PathBuf> {
@@ -149,9 +156,27 @@ impl Storage for Folder {
         }
         let mut listed = Vec::new();
         for folder in self.folders(area) {
-            list_folder(&folder, &mut listed)?;
+            list_folder(&folder, |name| self.is_at(area, name, &folder), &mut listed)?;
         }
         Ok(listed)
+    }
+
+    fn list_strangers(&self) -> Result<Vec<String>> {
+        let mut strangers = Vec::new();
+        for area in NAMED_AREAS {
+            for folder in self.folders(area) {
+                for entry in fs::read_dir(&folder).map_err(StoreError::io("list", &folder))? {
+                    let entry = entry.map_err(StoreError::io("list", &folder))?;
+                    let is_object = entry.file_name().to_str().is_some_and(|name| self.is_at(area, name, &folder));
+                    if !(is_object && entry.file_type().is_ok_and(|kind| kind.is_file())) {
+                        let path = entry.path();
+                        let shown = path.strip_prefix(&self.root).unwrap_or(&path);
+                        strangers.push(shown.to_string_lossy().into_owned());
+                    }
+                }
+            }
+        }
+        Ok(strangers)
     }
 
     fn length(&self, area: Area, name: &str) -> Result<Option<u64>> {
@@ -335,10 +360,10 @@ fn fill_with_noise(file: &mut File, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-fn list_folder(folder: &Path, listed: &mut Vec<Listed>) -> Result<()> {
+fn list_folder(folder: &Path, is_object: impl Fn(&str) -> bool, listed: &mut Vec<Listed>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
         let entry = entry.map_err(StoreError::io("list", folder))?;
-        let Some(name) = entry.file_name().to_str().filter(|name| is_object_name(name)).map(String::from) else {
+        let Some(name) = entry.file_name().to_str().filter(|name| is_object(name)).map(String::from) else {
             continue;
         };
         match entry.metadata() {
@@ -540,6 +565,22 @@ mod tests {
         }
         assert!(folder.release_ballast().unwrap());
         assert!(!folder.release_ballast().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_object_is_a_stranger() {
+        let (_home, folder) = folder();
+        put(&folder, Area::Packs, &name('a'), b"pack").unwrap();
+        assert_eq!(folder.list_strangers().unwrap(), Vec::<String>::new());
+        fs::rename(folder.root.join("packs/aa").join(name('a')), folder.root.join("packs/ab").join(name('a'))).unwrap();
+        fs::write(folder.root.join("records/note\x1b.txt"), b"").unwrap();
+        fs::create_dir(folder.root.join("keys").join(name('b'))).unwrap();
+        let mut strangers = folder.list_strangers().unwrap();
+        strangers.sort();
+        let expected =
+            [format!("keys/{}", name('b')), format!("packs/ab/{}", name('a')), "records/note\x1b.txt".into()];
+        assert_eq!(strangers, expected);
+        assert!(folder.list(Area::Packs).unwrap().is_empty());
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// If the listing may be incomplete. An empty list means that there is nothing.
     fn list(&self, area: Area) -> Result<Vec<Listed>>;
 
+    /// What lies in the areas and is no object, by its path for messages: nothing of the repository, in no order.
+    ///
+    /// # Errors
+    ///
+    /// If the listing may be incomplete.
+    fn list_strangers(&self) -> Result<Vec<String>>;
+
     /// The length of an object; `None` if there is none of that name. Asks the storage, no cache.
     ///
     /// # Errors

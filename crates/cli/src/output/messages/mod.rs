@@ -8,6 +8,7 @@
 
 mod backup;
 mod browse;
+mod check;
 mod failure;
 mod forget;
 mod prune;
@@ -19,12 +20,11 @@ use serde::Serialize;
 
 pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
 pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
+pub(crate) use check::{CheckStatus, CheckSummary};
 pub(crate) use failure::{ExitError, ItemError};
 pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
 pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
-pub(crate) use repository::{
-    CheckStatus, CheckSummary, Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version,
-};
+pub(crate) use repository::{Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version};
 pub(crate) use restore::{RestoreStatus, RestoreSummary, RestoreVerbose};
 pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};
 

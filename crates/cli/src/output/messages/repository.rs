@@ -66,49 +66,6 @@ pub(crate) struct Stats {
     pub(crate) snapshots_count: u64,
 }
 
-/// `check`: progress. Not restic's.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct CheckStatus {
-    /// Since the start.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_elapsed: u64,
-    /// Estimated.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_remaining: u64,
-    /// From 0 to 1.
-    pub(crate) percent_done: f64,
-    /// Packs to check.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) total_packs: u64,
-    /// Packs that are done.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) packs_done: u64,
-    /// Bytes to check.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) total_bytes: u64,
-    /// Bytes that are done.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) bytes_done: u64,
-    /// Findings so far.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) error_count: u64,
-}
-
-/// `check`: the end.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct CheckSummary {
-    /// Findings.
-    pub(crate) num_errors: u64,
-    /// The ids of damaged packs.
-    pub(crate) broken_packs: Vec<String>,
-    /// Whether rebuilding the index would help.
-    pub(crate) suggest_repair_index: bool,
-    /// Whether `prune` would free anything worth it.
-    pub(crate) suggest_prune: bool,
-    /// What was read and verified of all that is stored, from 0 to 1. Not restic's.
-    pub(crate) verified_fraction: f64,
-}
-
 /// A key slot: an entry of the list that `key list` prints.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct KeyInfo {

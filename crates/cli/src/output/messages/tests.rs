@@ -48,6 +48,16 @@ fn a_backups_summary_has_restics_fields() {
 }
 
 #[test]
+fn a_checks_summary_has_restics_fields_and_then_ours() {
+    let expected = "message_type num_errors broken_packs suggest_repair_index suggest_prune";
+    assert_eq!(fields(&Message::CheckSummary(CheckSummary::default())).join(" "), expected);
+    let summary =
+        CheckSummary { verified_fraction: Some(0.5), packs_read: 1, more_runs: Some(1), ..Default::default() };
+    let ours = "verified_fraction packs_read more_runs";
+    assert_eq!(fields(&Message::CheckSummary(summary)).join(" "), format!("{expected} {ours}"));
+}
+
+#[test]
 fn zeros_of_a_status_are_left_out() {
     let status = BackupStatus { percent_done: 0.5, files_done: 3, ..Default::default() };
     let expected = json!({ "message_type": "status", "percent_done": 0.5, "files_done": 3 });

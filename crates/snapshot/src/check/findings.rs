@@ -1,0 +1,184 @@
+//! Findings as a check collects them: one for each place, with whom it affects and what to do about it.
+//!
+//! Invariant: what is kept is bounded ([`FINDINGS_MOST`] findings, [`PATHS_MOST`] paths in each); what is counted is not.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use treering_store::storage::Area;
+use treering_store::{Finding, FindingPlace, PackName};
+
+use crate::record::SnapshotName;
+
+/// The most findings that are kept; the rest is counted.
+pub const FINDINGS_MOST: usize = 1000;
+/// The most paths that one finding names; the rest is counted.
+pub const PATHS_MOST: usize = 8;
+/// The most snapshots that one finding names; the rest is counted.
+pub const SNAPSHOTS_MOST: usize = 64;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Nothing is known to be wrong; worth a look.
+    Note,
+    /// Nothing is wrong; space can be freed.
+    Leftover,
+    /// Something is wrong, and no byte of any file is lost by it.
+    Repairable,
+    /// Something that was backed up, or may have been, cannot be read.
+    Damage,
+}
+
+/// One damaged, missing or superfluous thing, and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFinding {
+    /// Where.
+    pub place: FindingPlace,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong; what was found first there.
+    pub detail: String,
+    /// Snapshots that are affected, in the order they were met.
+    pub snapshots: Vec<SnapshotName>,
+    /// How many more there are.
+    pub more_snapshots: u64,
+    /// The first files and folders that are affected.
+    pub paths: Vec<PathBuf>,
+    /// How many more times it was met; one path counts again in every snapshot.
+    pub more_paths: u64,
+}
+
+impl CheckFinding {
+    fn new(place: FindingPlace, severity: Severity, detail: &str) -> Self {
+        let (snapshots, paths, detail) = (Vec::new(), Vec::new(), detail.to_owned());
+        Self { place, severity, detail, snapshots, more_snapshots: 0, paths, more_paths: 0 }
+    }
+
+    /// Whether it is an error: more than a note or a leftover.
+    pub fn is_error(&self) -> bool {
+        self.severity > Severity::Leftover
+    }
+
+    /// The pack that is damaged, if one is.
+    pub(super) fn broken_pack(&self) -> Option<PackName> {
+        match self.place {
+            FindingPlace::Pack(name) if self.is_error() => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What can be done about it.
+    pub fn suggestion(&self) -> &'static str {
+        match (&self.place, self.severity) {
+            (FindingPlace::SnapshotCopy(_), Severity::Note) => {
+                "`treering repair snapshots --dry-run` says whether the snapshot is whole and would be brought back"
+            }
+            (_, Severity::Note | Severity::Leftover) => "prune frees the space",
+            (FindingPlace::Index, _) => "run `treering repair index`; nothing is lost",
+            (FindingPlace::Config | FindingPlace::Key(_), _) => {
+                "run `treering repair config`, which makes both copies whole from the sound one"
+            }
+            (FindingPlace::SnapshotCopy(_), _) => {
+                "the snapshot can be read; only the spare copy of its record is lost, and a new backup has one again"
+            }
+            (FindingPlace::Record(Area::Snapshots, _), Severity::Repairable) => {
+                "run `treering repair snapshots`, which brings the record back from its second copy"
+            }
+            (FindingPlace::Record(Area::Snapshots, _), _) => {
+                "bring the file back from another copy of the repository; otherwise run `treering repair snapshots`"
+            }
+            (FindingPlace::Record(..), Severity::Repairable) => {
+                "nothing is lost: the next check that reads data writes it anew"
+            }
+            (FindingPlace::Record(..), _) => "bring the file back from another copy of the repository, or remove it",
+            (FindingPlace::Pack(_), _) => {
+                "bring the pack back from another copy of the repository; otherwise run `treering repair packs`, back \
+                 the affected files up again, which stores anew what they still hold, and then run `treering repair \
+                 snapshots`"
+            }
+            _ => {
+                "back the affected files up again with --force, which stores anew what they still hold; for what is \
+                 gone for good run `treering repair snapshots`"
+            }
+        }
+    }
+
+    fn affect(&mut self, affected: Affected<'_>) {
+        if let Some(name) = affected.snapshot.filter(|name| self.snapshots.last() != Some(name)) {
+            match self.snapshots.len() < SNAPSHOTS_MOST {
+                true => self.snapshots.push(name),
+                false => self.more_snapshots += 1,
+            }
+        }
+        match affected.path {
+            Some(path) if self.paths.iter().any(|known| known == path) => {}
+            Some(path) if self.paths.len() < PATHS_MOST => self.paths.push(path.to_owned()),
+            Some(_) => self.more_paths += 1,
+            None => {}
+        }
+    }
+}
+
+/// What a finding was met in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Affected<'p> {
+    pub(crate) snapshot: Option<SnapshotName>,
+    pub(crate) path: Option<&'p Path>,
+}
+
+/// Findings as they are collected: one for each place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<CheckFinding>,
+    by_place: HashMap<FindingPlace, usize>,
+    /// Met beyond what is kept.
+    pub(crate) omitted: u64,
+    /// Snapshots that have damage.
+    pub(crate) affected: BTreeSet<SnapshotName>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, place: FindingPlace, severity: Severity, detail: &str, affected: Affected<'_>) {
+        if severity == Severity::Damage {
+            self.affected.extend(affected.snapshot);
+        }
+        let known = self.by_place.get(&place).copied();
+        if known.is_none() && self.list.len() >= FINDINGS_MOST {
+            self.omitted += u64::from(severity > Severity::Leftover);
+            return;
+        }
+        let at = known.unwrap_or(self.list.len());
+        if known.is_none() {
+            self.by_place.insert(place.clone(), at);
+            self.list.push(CheckFinding::new(place, severity, detail));
+        }
+        if let Some(finding) = self.list.get_mut(at) {
+            finding.severity = finding.severity.max(severity);
+            finding.affect(affected);
+        }
+    }
+
+    pub(crate) fn has_error(&self, place: &FindingPlace) -> bool {
+        let finding = self.by_place.get(place).and_then(|at| self.list.get(*at));
+        finding.is_some_and(CheckFinding::is_error)
+    }
+
+    pub(super) fn broken_packs(&self) -> impl Iterator<Item = PackName> + '_ {
+        self.list.iter().filter_map(CheckFinding::broken_pack)
+    }
+
+    pub(crate) fn has(&self, place: &FindingPlace) -> bool {
+        self.by_place.contains_key(place)
+    }
+
+    pub(crate) fn add_store(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            let severity = match finding.place {
+                FindingPlace::Config | FindingPlace::Key(_) | FindingPlace::Index => Severity::Repairable,
+                _ => Severity::Damage,
+            };
+            self.add(finding.place, severity, &finding.detail, Affected::default());
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading every record that is no snapshot: that it is whole, and what the check needs to know from it.
+
+use std::collections::HashSet;
+
+use treering_chunk::{ChunkId, ChunkKind};
+use treering_store::storage::Area;
+use treering_store::{FindingPlace, PackName, Record, RecordKind, RecordName, Repository, StoreError};
+
+use super::ask;
+use super::data::DataRead;
+use super::findings::{Affected, Findings, Severity};
+use super::ledger::Ledger;
+use crate::error::Result;
+use crate::known::damage;
+use crate::progress::Progress;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    /// How many could be read.
+    pub(super) count: u64,
+    /// When each pack was last verified.
+    pub(super) ledger: Ledger,
+    /// The records that say so.
+    pub(super) ledger_names: Vec<RecordName>,
+    /// Second copies of the records of forgotten snapshots.
+    pub(super) forgotten: HashSet<ChunkId>,
+}
+
+impl Records {
+    /// Reads them all. One that is removed meanwhile is passed over.
+    pub(super) fn read(repository: &Repository, findings: &mut Findings, progress: &dyn Progress) -> Result<Self> {
+        let mut records = Self::default();
+        for name in repository.list_records(Area::Records)? {
+            ask(progress)?;
+            let found = match repository.read_record(Area::Records, name) {
+                Ok(record) => records.add(repository, name, &record).err().map(|detail| (Severity::Repairable, detail)),
+                Err(StoreError::Missing { .. }) => None,
+                Err(e) => Some((Severity::Damage, damage(e.into())?)),
+            };
+            if let Some((severity, detail)) = found {
+                findings.add(FindingPlace::Record(Area::Records, name), severity, &detail, Affected::default());
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes into the ledger what was read. What kept it from being written, if anything did: that is no failure of the
+    /// check, for the next one only reads again what it need not.
+    pub(super) fn learn(
+        &mut self,
+        repository: &Repository,
+        packs: &[(PackName, u64)],
+        read: &DataRead,
+    ) -> Option<String> {
+        read.verified.iter().for_each(|(name, time)| self.ledger.set(*name, *time));
+        let unset = read.damaged.iter().filter(|name| self.ledger.unset(name)).count();
+        self.ledger.retain(packs);
+        if read.verified.is_empty() && unset == 0 {
+            return None;
+        }
+        let stored = self.ledger.store(repository, &self.ledger_names);
+        stored.err().map(|e| damage(e.into()).unwrap_or_else(|e| e.to_string()))
+    }
+
+    fn add(&mut self, repository: &Repository, name: RecordName, record: &Record) -> Result<(), String> {
+        self.count += 1;
+        match record.kind {
+            RecordKind::FORGOTTEN => {
+                self.forgotten.insert(repository.namer().id(ChunkKind::SnapshotCopy, &record.body));
+            }
+            RecordKind::LEDGER => {
+                self.ledger_names.push(name);
+                return self.ledger.merge(&record.body).map_err(|e| e.to_string());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
