@@ -229,6 +229,31 @@ fn the_second_parser_reads_a_golden() {
     assert!(read > 5);
 }
 
+#[test]
+fn the_second_parser_reads_lost_chunks() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("rings");
+    let options = InitOptions {
+        encryption: Encryption::None,
+        unlocks: vec![],
+        cost: DerivationCost::FLOOR,
+        created: CREATED,
+        label: String::new(),
+        cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
+        frame_bytes: 1 << 20,
+    };
+    let cache = home.path().join("cache");
+    let repository = Repository::init(Arc::new(Folder::new(&root)), &options, Arc::new(OsEntropy), cache).unwrap();
+    let lost = (0..300u32).map(|i| (repository.namer().id(ChunkKind::Data, &i.to_le_bytes()), ChunkKind::Data));
+    repository.record_lost(&repository.lost_chunks().unwrap(), &lost.collect()).unwrap();
+    let [name] = repository.list_records(Area::Records).unwrap()[..] else { panic!() };
+    let (path, config) = (format!("records/{name}"), fs::read(root.join("config")).unwrap());
+    let bytes = fs::read(root.join(&path)).unwrap();
+    let mut at = Bytes::new(&bytes);
+    Parser::new(config[36..52].try_into().unwrap()).object(&path, &mut at);
+    assert_eq!(at.rows.iter().filter(|(_, _, meaning)| meaning == "id").count(), 300);
+}
+
 // ---- The second parser: everything below is written from the document alone.
 
 /// Takes bytes from the front and keeps what they mean.
@@ -378,7 +403,7 @@ impl Parser {
         match folder {
             "" | "copy" => self.config(at),
             "snapshots" => self.record(at, 1),
-            "records" => self.record(at, 2),
+            "records" => self.record(at, u16::from(at.bytes[6])),
             _ => self.pack(at),
         }
         assert_eq!(at.at, at.bytes.len(), "{path} ends");
@@ -407,6 +432,28 @@ impl Parser {
     }
 
     fn pack(&self, at: &mut Bytes<'_>) {
+        let (kind, salt) = self.pack_header(at);
+        let header = &at.bytes[..at.at];
+        let footer = &at.bytes[at.bytes.len() - 102..];
+        let trailer_at = little_endian(&footer[78..86]) as usize;
+        let mut frames = Vec::new();
+        while at.at < trailer_at {
+            frames.push((at.at as u64, self.frame(at, kind, header, salt)));
+        }
+        self.trailer(at, &frames);
+        let tag = self.tag(&self.trailers, salt, 0, footer, &at.bytes[trailer_at..at.at]);
+        at.expect(&tag, "tag of the trailer");
+        let stored_len = at.at - trailer_at;
+        assert_eq!(self.pack_header(at), (kind, salt));
+        at.expect(b"TRFOOTER", "magic \"TRFOOTER\"");
+        assert_eq!(at.number(8, "offset of the trailer"), trailer_at as u64);
+        assert_eq!(at.number(4, "stored length of the trailer"), stored_len as u64);
+        at.expect(&[0; 4], "reserved");
+        at.expect(&check(&footer[..94]), "check");
+    }
+
+    /// Returns the kind and the salt.
+    fn pack_header<'a>(&self, at: &mut Bytes<'a>) -> (u8, &'a [u8]) {
         at.expect(b"TREEPACK", "magic \"TREEPACK\"");
         at.expect(&[1, 0], "pack version 1");
         let kind = at.take(1, "")[0];
@@ -419,22 +466,7 @@ impl Parser {
         at.expect(&[0], "key: derived");
         at.expect(&[0; 2], "reserved");
         at.expect(&[0; 4], "key epoch: 0");
-        let header = &at.bytes[..at.at];
-        let footer = &at.bytes[at.bytes.len() - 32..];
-        let trailer_at = little_endian(&footer[8..16]) as usize;
-        let mut frames = Vec::new();
-        while at.at < trailer_at {
-            frames.push((at.at as u64, self.frame(at, kind, header, salt)));
-        }
-        self.trailer(at, &frames);
-        let tag = self.tag(&self.trailers, salt, 0, &[header, footer].concat(), &at.bytes[trailer_at..at.at]);
-        at.expect(&tag, "tag of the trailer");
-        let stored_len = at.at - trailer_at;
-        at.expect(b"TRFOOTER", "magic \"TRFOOTER\"");
-        assert_eq!(at.number(8, "offset of the trailer"), trailer_at as u64);
-        assert_eq!(at.number(4, "stored length of the trailer"), stored_len as u64);
-        at.expect(&[0; 4], "reserved");
-        at.expect(&check(&footer[..24]), "check");
+        (kind, salt)
     }
 
     /// Returns its stored length and, for each chunk, its name, kind and length.
@@ -543,7 +575,9 @@ impl Parser {
         let (header, end) = (&at.bytes[..at.at], at.at + length);
         match kind {
             1 => self.snapshot(at),
-            _ => {
+            4 => self.lost_chunks(at),
+            other => {
+                assert_eq!(other, 2);
                 let record = at.take(length, "the record that was dropped");
                 self.record(&mut Bytes::new(record), 1);
             }
@@ -551,6 +585,16 @@ impl Parser {
         assert_eq!(at.at, end);
         let tag = self.tag(&self.records, salt, 0, header, &at.bytes[header.len()..end]);
         at.expect(&tag, "tag of the record");
+    }
+
+    fn lost_chunks(&self, at: &mut Bytes<'_>) {
+        let mut last: Option<&[u8]> = None;
+        for _ in at.count("lost chunks") {
+            let id = at.take(32, "id");
+            assert!(last.is_none_or(|last| last < id));
+            assert!((1..=5).contains(&at.number(1, "kind")));
+            last = Some(id);
+        }
     }
 
     fn snapshot(&self, at: &mut Bytes<'_>) {

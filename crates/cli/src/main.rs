@@ -61,6 +61,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Check(args) => commands::check::run(&context, args),
         Command::Prune(args) => commands::prune::run(&context, args),
         Command::Undelete(args) => commands::undelete::run(&context, args),
+        Command::Repair(args) => commands::repair::run(&context, args),
         Command::Forget(args) => commands::forget::run(&context, args),
         Command::Cat(args) => commands::cat::run(&context, args),
         Command::Key(args) => commands::key::run(&context, args),

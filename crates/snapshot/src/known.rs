@@ -158,7 +158,11 @@ impl KnownChunks {
         let number = self.packs.len();
         let mut pack = KnownPack { name, bytes, kind: PackKind::Data, raw_bytes: 0, is_readable: false, rows: None };
         match contents {
-            Ok((PackContents { chunks, kind, .. }, rows)) => {
+            Ok((PackContents { chunks, kind, is_header_damaged, .. }, rows)) => {
+                if is_header_damaged {
+                    let detail = "its header is damaged; the copy at its end is whole";
+                    self.damaged.push(Finding::new(FindingPlace::Pack(name), detail));
+                }
                 (pack.is_readable, pack.kind, pack.rows) = (true, kind, Some(rows));
                 pack.raw_bytes = chunks.iter().map(|(_, _, raw_len)| u64::from(*raw_len)).sum();
                 let copies = chunks.iter().filter(|(_, kind, _)| *kind == ChunkKind::SnapshotCopy);

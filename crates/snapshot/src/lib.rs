@@ -1,8 +1,8 @@
 //! What the bytes in a repository mean: trees, snapshots, and the ways between them and a file system.
 //!
 //! Owns nodes and trees ([`tree`]), streams ([`stream`]), snapshot records ([`record`]), the walk and the backup
-//! ([`mod@backup`]), restoring ([`mod@restore`]), comparing, checking, retention ([`mod@retention`]), and the seam for
-//! applications ([`capture`]).
+//! ([`mod@backup`]), restoring ([`mod@restore`]), comparing, checking, repairing ([`mod@repair`]), retention
+//! ([`mod@retention`]), reclaiming ([`mod@prune`]), and the seam for applications ([`capture`]).
 //! Never names an application, never speaks SQL or pack offsets, never prints, reads the environment or a clock.
 //!
 //! Invariant: a snapshot holds exactly what was read, or names what it lacks.
@@ -21,6 +21,7 @@ pub mod node;
 pub mod progress;
 pub mod prune;
 pub mod record;
+pub mod repair;
 pub mod restore;
 pub mod retention;
 pub mod select;

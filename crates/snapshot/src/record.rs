@@ -13,6 +13,9 @@ use crate::stream::Stream;
 /// The longest snapshot: its record is also stored as a chunk, and once more inside a record when it is forgotten.
 const SNAPSHOT_MOST_BYTES: usize = 4 << 20;
 
+/// The extension that names the snapshot that a repair has made this one from.
+pub const REPAIRED_FROM_TAG: u16 = 1;
+
 /// The name of a snapshot: of its record.
 pub type SnapshotName = RecordName;
 

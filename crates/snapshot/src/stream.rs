@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 use treering_chunk::{ChunkId, ChunkKind};
-use treering_store::{CHUNK_MOST_BYTES, ChunkReader, Sink, codec};
+use treering_store::{CHUNK_MOST_BYTES, ChunkReader, LostChunks, Sink, codec};
 
 use crate::error::{Result, SnapshotError};
 
@@ -95,6 +95,24 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Whether a stream, or a list of it, refers to one of these chunks; also if a list cannot be read.
+pub(crate) fn refers_to(reader: &mut ChunkReader<'_>, stream: &Stream, lost: &LostChunks) -> bool {
+    let mut stack: Vec<(u8, Extent)> = stream.extents.iter().map(|extent| (stream.level, *extent)).collect();
+    while let Some((level, extent)) = stack.pop() {
+        let Some(id) = extent.chunk() else { continue };
+        if lost.contains(&id) {
+            return true;
+        }
+        if level > 0 {
+            match read_list(reader, &id, level - 1, extent.bytes()) {
+                Ok(extents) => stack.extend(extents.into_iter().map(|extent| (level - 1, extent))),
+                Err(_) => return true,
+            }
+        }
+    }
+    false
 }
 
 /// Builds a stream from extents in order, storing lists as they fill.

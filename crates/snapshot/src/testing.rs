@@ -166,6 +166,7 @@ impl Home {
             Area::Packs => root.join("packs").join(&name[..2]).join(name),
             Area::Snapshots => root.join("snapshots").join(name),
             Area::Records => root.join("records").join(name),
+            Area::Replaced => root.join("replaced").join(name),
         }
     }
 

@@ -183,6 +183,11 @@ impl StoreError {
         Self::Damaged { what: what.into(), detail: detail.into() }
     }
 
+    /// Whether this says something about the object that was read, and not about those who read it.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Unsupported { .. } | Self::Io { .. }) && !self.is_out_of_space()
+    }
+
     /// Whether there was no room left on the device or in the quota.
     pub fn is_out_of_space(&self) -> bool {
         match self {

@@ -34,12 +34,15 @@ impl RecordKind {
     pub const FORGOTTEN: Self = Self(2);
     /// A writer at work: the parent that it builds on.
     pub const SESSION: Self = Self(3);
+    /// Chunks that snapshots refer to and that are in no pack.
+    pub const LOST: Self = Self(4);
     /// When the data of each pack was last verified.
     pub const LEDGER: Self = Self(5);
     /// Second copies of snapshots that were pruned, so that nobody takes those for lost.
     pub const PRUNED: Self = Self(6);
     /// The kinds that this program understands.
-    pub const KNOWN: [Self; 5] = [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION, Self::LEDGER, Self::PRUNED];
+    pub const KNOWN: [Self; 6] =
+        [Self::SNAPSHOT, Self::FORGOTTEN, Self::SESSION, Self::LOST, Self::LEDGER, Self::PRUNED];
 }
 
 /// The name of a record: the BLAKE3 of its bytes.

@@ -656,6 +656,23 @@ impl Repository {
         Ok(())
     }
 
+    /// Makes the index anew, without opening the one that is there unless it is open already.
+    pub(crate) fn replace_index(&self) -> Result<()> {
+        let mut slot = self.index.write();
+        if slot.is_some() {
+            drop(slot);
+            return self.distrust_index("it is to be repaired");
+        }
+        crate::index::assert_library()?;
+        let folder = match self.storage.index_home() {
+            IndexHome::Inside(folder) if is_writable(&folder) => folder,
+            _ => self.cache_folder(),
+        };
+        std::fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        *slot = Some(Arc::new(self.make_index(&folder.join("index.db"))?));
+        Ok(())
+    }
+
     /// The index that gave a place of this generation.
     pub(crate) fn index_of(&self, generation: u8) -> Result<Arc<Index>> {
         let old = self.distrusted.read().clone().filter(|index| index.generation() == generation);
@@ -675,7 +692,7 @@ impl Repository {
     fn learn_pack(&self, name: PackName) -> Option<LearnedPack> {
         let pack = self.pack_unshared(name).inspect_err(|e| self.trailer_lost(name, e)).ok()?;
         let read = pack.trailer(&self.keys).inspect_err(|e| self.trailer_lost(name, e));
-        let trailer = read.unwrap_or_else(|_| pack.walk_frames(&self.keys.namer));
+        let trailer = read.unwrap_or_else(|_| pack.rebuild_trailer(&self.keys.namer));
         Some(LearnedPack { name, kind: pack.kind(), bytes: pack.bytes(), trailer })
     }
 

@@ -15,6 +15,7 @@ mod keep;
 mod key;
 mod prune;
 mod refused;
+mod repair;
 mod repository;
 mod restore;
 pub(crate) mod values;
@@ -30,6 +31,7 @@ pub(crate) use global::GlobalArgs;
 pub(crate) use keep::KeepArgs;
 pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
 pub(crate) use prune::{PruneArgs, UndeleteArgs};
+pub(crate) use repair::{RepairArgs, RepairCommand, RepairPacksArgs, RepairSnapshotsArgs};
 pub(crate) use repository::{CatArgs, CatKind, CompletionsArgs, Encryption, InitArgs, ManArgs, StatsArgs, StatsMode};
 pub(crate) use restore::{Overwrite, RestoreArgs};
 
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     Forget(Box<ForgetArgs>),
     /// Verify the repository.
     Check(CheckArgs),
+    /// Mend a damaged repository, keeping all that can be read.
+    Repair(RepairArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page of treering or of one of its commands, or write all of them into a folder.

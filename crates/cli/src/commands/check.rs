@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use treering_snapshot::check::{
     self as library, CheckFinding, CheckOptions, CheckReport, DataOptions, DataPart, Verified,
 };
-use treering_store::FindingPlace;
 
 use crate::args::{CheckArgs, DataSubset};
 use crate::context::{Context, Opened};
@@ -52,7 +51,8 @@ fn check(context: &Context, opened: &Opened, args: &CheckArgs) -> Outcome {
         tell(context.printer, &report)?;
         tell_verified(context, &report.verified, data.and_then(|data| data.max_age))?;
     }
-    verdict(context.printer, &report)
+    verdict(context.printer, &report)?;
+    drop_replaced(context.printer, opened)
 }
 
 /// Needs no key and asks for none.
@@ -202,6 +202,21 @@ fn rough(duration: Duration) -> String {
     let units = [(90 * 60, 60, "minute"), (36 * 3600, 3600, "hour"), (u64::MAX, 86_400, "day")];
     let fitting = units.into_iter().find(|(most, _, _)| seconds <= *most);
     fitting.map_or_else(String::new, |(_, worth, unit)| table::count(seconds.div_ceil(worth), unit))
+}
+
+/// Nothing is wrong without what repairs have moved aside, so it need not be kept.
+fn drop_replaced(printer: Printer, opened: &Opened) -> Outcome {
+    match opened.repository.drop_replaced() {
+        Ok(0) => Ok(()),
+        Ok(objects) => {
+            let objects = table::count(objects as u64, "object");
+            printer.note(Verbosity::Normal, &format!("removed {objects} that repairs had replaced"))
+        }
+        Err(error) => {
+            printer.warn(&format!("what repairs had replaced could not be removed: {error}"));
+            Ok(())
+        }
+    }
 }
 
 fn verdict(printer: Printer, report: &CheckReport) -> Outcome {

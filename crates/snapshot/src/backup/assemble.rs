@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use treering_chunk::Namer;
-use treering_store::Sink;
+use treering_store::{Session, Sink};
 
 use super::queue::{Done, EnteredFolder, Item, Items};
 use crate::capture::Conclusion;
@@ -40,6 +40,8 @@ struct OpenTree {
 /// Builds the trees.
 pub(super) struct Assembler<'a> {
     sink: Sink,
+    /// Whether the parent may name chunks that are lost.
+    looks_up_all: bool,
     namer: &'a Namer,
     progress: &'a dyn Progress,
     open: Vec<OpenTree>,
@@ -54,9 +56,10 @@ pub(super) struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    pub(super) fn new(sink: Sink, namer: &'a Namer, progress: &'a dyn Progress) -> Self {
-        Self {
-            sink,
+    pub(super) fn new(session: &Session, namer: &'a Namer, progress: &'a dyn Progress) -> Result<Self> {
+        Ok(Self {
+            sink: session.sink()?,
+            looks_up_all: !session.lost().is_empty(),
             namer,
             progress,
             open: Vec::new(),
@@ -67,7 +70,7 @@ impl<'a> Assembler<'a> {
             applications: Vec::new(),
             users: BTreeSet::new(),
             groups: BTreeSet::new(),
-        }
+        })
     }
 
     /// Takes all items.
@@ -84,7 +87,8 @@ impl<'a> Assembler<'a> {
     fn item(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Enter(folder) => {
-                let tree = TreeBuilder::after(folder.before.as_ref().and_then(Node::tree));
+                let before = folder.before.as_ref().and_then(Node::tree).filter(|_| !self.looks_up_all);
+                let tree = TreeBuilder::after(before);
                 self.open.push(OpenTree { folder: *folder, tree });
                 Ok(())
             }

@@ -33,6 +33,8 @@ pub(super) struct Started {
 /// All claims of a walk.
 #[derive(Default)]
 pub(super) struct Claims {
+    /// Whether the parent's content may be lost: then nothing is taken over from it, and captures start afresh.
+    starts_afresh: bool,
     claimed: HashSet<PathBuf>,
     taken: HashMap<PathBuf, Taken>,
     /// Names by the folder that they are in.
@@ -41,6 +43,10 @@ pub(super) struct Claims {
 }
 
 impl Claims {
+    pub(super) fn new(starts_afresh: bool) -> Self {
+        Self { starts_afresh, ..Self::default() }
+    }
+
     pub(super) fn is_claimed(&self, path: &Path) -> bool {
         !self.claimed.is_empty() && self.claimed.contains(path)
     }
@@ -81,7 +87,8 @@ impl Claims {
         }
         self.claimed.extend(claimed.iter().cloned());
         let path = folder.join(capture.name());
-        match capture.take(previous_state(options, kind, &path)) {
+        let previous = previous_state(options, kind, &path).filter(|_| !self.starts_afresh);
+        match capture.take(previous) {
             Ok(files) => {
                 self.captures += 1;
                 files.into_iter().for_each(|file| self.add(folder, file));

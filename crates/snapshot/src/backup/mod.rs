@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 use parking_lot::Mutex;
-use treering_store::{Compression, Repository, Session, SessionMode, StoreError};
+use treering_store::{Compression, Healed, Repository, Session, SessionMode, StoreError};
 
 use self::assemble::{Assembled, Assembler};
 use self::queue::{BATCHES_MOST, BatchWork, Emitter, EnteredFolder, ITEM_GROUPS_MOST, Item, Task};
@@ -147,6 +147,8 @@ pub struct BackupOutcome {
     pub snapshot: Snapshot,
     /// The worst verdict of its applications.
     pub worst_verdict: Option<Verdict>,
+    /// Chunks that had been lost and that it has stored again.
+    pub healed: Healed,
 }
 
 /// Backs files up.
@@ -188,7 +190,7 @@ pub fn backup_stream(
         let from = from.take().ok_or_else(|| SnapshotError::StreamFailed {
             detail: "packs that it relied on were deleted meanwhile, and a stream cannot be read again".into(),
         })?;
-        let mut reader = FileReader::new(repository, session.sink()?, options.compression, options.progress)?;
+        let mut reader = FileReader::new(repository, session, options.compression, options.progress)?;
         let content = reader.read_stream(from, path, None, None)?;
         reader.flush()?;
         finish()?;
@@ -225,7 +227,7 @@ fn assemble_stream(
         emitter.emit(Item::Leave)?;
     }
     emitter.finish()?;
-    Assembler::new(session.sink()?, repository.namer(), options.progress).run(&taken)
+    Assembler::new(session, repository.namer(), options.progress)?.run(&taken)
 }
 
 /// Starts a session, does the work in it, and commits; again if packs vanished meanwhile.
@@ -246,15 +248,28 @@ fn run(
             return Err(SnapshotError::AppNotConsistent { applications: not_consistent(&snapshot) });
         }
         if options.mode == SessionMode::DryRun || (options.skip_if_unchanged && is_parents(options, &snapshot)) {
-            return Ok(BackupOutcome { name: None, snapshot, worst_verdict });
+            let healed = heal(repository, &session, options.mode);
+            return Ok(BackupOutcome { name: None, snapshot, worst_verdict, healed });
         }
         match session.commit(snapshot.encode()?) {
-            Ok(name) => return Ok(BackupOutcome { name: Some(name), snapshot, worst_verdict }),
+            Ok(name) => {
+                let healed = heal(repository, &session, options.mode);
+                return Ok(BackupOutcome { name: Some(name), snapshot, worst_verdict, healed });
+            }
             Err(StoreError::PacksGone { .. }) if attempt < ATTEMPTS => {}
             Err(e) => return Err(e.into()),
         }
     }
     Err(SnapshotError::WorkerLost)
+}
+
+/// What is stored now is not lost any more. If that cannot be written down, the next backup does it: the snapshot is
+/// committed, and nothing is wrong with it.
+fn heal(repository: &Repository, session: &Session, mode: SessionMode) -> Healed {
+    match mode {
+        SessionMode::Store => repository.heal(session.lost(), &session.packs()).unwrap_or_default(),
+        SessionMode::DryRun => Healed::default(),
+    }
 }
 
 fn is_parents(options: &BackupOptions<'_>, snapshot: &Snapshot) -> bool {
@@ -318,9 +333,8 @@ fn walk(repository: &Arc<Repository>, session: &Session, options: &BackupOptions
     let (work, from_scan) = bounded::<BatchWork>(BATCHES_MOST);
     let fatal = Mutex::new(None);
     let fail = |error: SnapshotError| drop(fatal.lock().get_or_insert(error).to_string());
-    let scanner =
-        Scanner::new(options, repository.namer(), session.sink()?, repository.reader()?, Emitter::new(items, work));
-    let assembler = Assembler::new(session.sink()?, repository.namer(), options.progress);
+    let scanner = Scanner::new(repository, session, options, Emitter::new(items, work))?;
+    let assembler = Assembler::new(session, repository.namer(), options.progress)?;
     let done = std::thread::scope(|scope| {
         for _ in 0..options.read_concurrency.max(1) {
             let (from_scan, fail) = (from_scan.clone(), &fail);
@@ -352,7 +366,7 @@ fn work_off(
     options: &BackupOptions<'_>,
     work: &crossbeam_channel::Receiver<BatchWork>,
 ) -> Result<()> {
-    let mut reader = FileReader::new(repository, session.sink()?, options.compression, options.progress)?;
+    let mut reader = FileReader::new(repository, session, options.compression, options.progress)?;
     for mut batch in work {
         let mut done = Vec::with_capacity(batch.tasks.len());
         for task in batch.tasks.drain(..) {

@@ -2,11 +2,12 @@
 //!
 //! Anything that cannot be read is as if the parent did not have it: files are read again.
 
-use treering_store::ChunkReader;
+use treering_store::{ChunkReader, LostChunks};
 
 use crate::node::{Node, NodeKind};
 use crate::record::Snapshot;
 use crate::stat::{FolderStats, Identity, StatCursor};
+use crate::stream::{Stream, refers_to};
 use crate::tree::TreeReader;
 
 /// The parent's side of the walk.
@@ -57,6 +58,11 @@ impl<'r> Parent<'r> {
                 std::cmp::Ordering::Less => self.pass(folder),
             }
         }
+    }
+
+    /// Whether content of the parent refers to one of these chunks, or cannot be followed.
+    pub(super) fn refers_to(&mut self, content: &Stream, lost: &LostChunks) -> bool {
+        refers_to(&mut self.reader, content, lost)
     }
 
     /// The walk leaves the folder.

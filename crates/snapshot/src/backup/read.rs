@@ -1,7 +1,8 @@
 //! Reading files into streams, on several threads.
 //!
 //! A worker reads, cuts, names and stores. Chunks that the parent's version of the file has near the same place are
-//! known without a look-up: the parent is registered in the session, so nothing takes them away.
+//! known without a look-up: the parent is registered in the session, so nothing takes them away. Those that are recorded
+//! as lost are not.
 //!
 //! Invariant: a node that is returned describes one file whose bytes were read while its size, mtime and ctime did not
 //! change; or it says that they did.
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom};
 use treering_chunk::{ChunkId, ChunkKind, CutPolicy};
-use treering_store::{ChunkReader, Compression, Repository, Sink};
+use treering_store::{ChunkReader, Compression, LostChunks, Repository, Session, Sink};
 use xattr::FileExt;
 
 use super::kind;
@@ -50,6 +51,7 @@ pub(super) struct FileRead {
 /// One thread's means of reading files.
 pub(super) struct FileReader<'r> {
     repository: &'r Arc<Repository>,
+    lost: &'r LostChunks,
     sink: Sink,
     chunks: ChunkReader<'r>,
     buffer: Vec<u8>,
@@ -60,11 +62,12 @@ pub(super) struct FileReader<'r> {
 impl<'r> FileReader<'r> {
     pub(super) fn new(
         repository: &'r Arc<Repository>,
-        sink: Sink,
+        session: &'r Session,
         compression: Compression,
         progress: &'r dyn Progress,
     ) -> Result<Self> {
-        Ok(Self { repository, sink, chunks: repository.reader()?, buffer: Vec::new(), compression, progress })
+        let (sink, chunks, lost) = (session.sink()?, repository.reader()?, session.lost());
+        Ok(Self { repository, lost, sink, chunks, buffer: Vec::new(), compression, progress })
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {
@@ -105,7 +108,7 @@ impl<'r> FileReader<'r> {
     }
 
     fn content(&mut self, file: &File, task: &FileTask, status: &Status) -> Result<Stream> {
-        let mut hints = Hints::new(task.before.as_ref());
+        let mut hints = Hints::new(task.before.as_ref(), self.lost);
         let mut cut = CutState::new(None, Some(status.bytes));
         if status.allocated_bytes < status.bytes {
             self.sparse(file, task, status.bytes, &mut cut, &mut hints)?;
@@ -122,7 +125,7 @@ impl<'r> FileReader<'r> {
         task: &FileTask,
         bytes: u64,
         cut: &mut CutState,
-        hints: &mut Hints,
+        hints: &mut Hints<'_>,
     ) -> Result<()> {
         let mut at = 0;
         while at < bytes {
@@ -144,13 +147,13 @@ impl<'r> FileReader<'r> {
         policy: Option<CutPolicy>,
         before: Option<&Stream>,
     ) -> Result<Stream> {
-        let (mut hints, mut cut) = (Hints::new(before), CutState::new(policy, None));
+        let (mut hints, mut cut) = (Hints::new(before, self.lost), CutState::new(policy, None));
         self.segment(from, path, &mut cut, &mut hints)?;
         cut.stream.finish(&mut self.sink)
     }
 
     /// Reads to the end, cutting as it goes.
-    fn segment(&mut self, from: &mut dyn Read, path: &Path, cut: &mut CutState, hints: &mut Hints) -> Result<()> {
+    fn segment(&mut self, from: &mut dyn Read, path: &Path, cut: &mut CutState, hints: &mut Hints<'_>) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let done = self.segment_with(&mut buffer, from, path, cut, hints);
         self.buffer = buffer;
@@ -163,7 +166,7 @@ impl<'r> FileReader<'r> {
         from: &mut dyn Read,
         path: &Path,
         cut: &mut CutState,
-        hints: &mut Hints,
+        hints: &mut Hints<'_>,
     ) -> Result<()> {
         let (mut start, mut end) = (0, 0);
         loop {
@@ -217,7 +220,7 @@ impl<'r> FileReader<'r> {
         Ok(policy)
     }
 
-    fn store(&mut self, bytes: &[u8], cut: &mut CutState, hints: &mut Hints) -> Result<()> {
+    fn store(&mut self, bytes: &[u8], cut: &mut CutState, hints: &mut Hints<'_>) -> Result<()> {
         let id = self.repository.namer().id(ChunkKind::Data, bytes);
         if !hints.know(&mut self.chunks, &id, cut.at) {
             self.sink.put_named(id, ChunkKind::Data, bytes)?;
@@ -248,7 +251,9 @@ impl CutState {
 }
 
 /// The chunks that the parent's version of a file has around the place that is being read.
-struct Hints {
+struct Hints<'l> {
+    /// Chunks that it has and nobody has any more.
+    lost: &'l LostChunks,
     extents: Option<Extents>,
     window: VecDeque<(u64, ChunkId)>,
     known: HashSet<ChunkId>,
@@ -256,9 +261,9 @@ struct Hints {
     end: u64,
 }
 
-impl Hints {
-    fn new(before: Option<&Stream>) -> Self {
-        Self { extents: before.map(Extents::of), window: VecDeque::new(), known: HashSet::new(), end: 0 }
+impl<'l> Hints<'l> {
+    fn new(before: Option<&Stream>, lost: &'l LostChunks) -> Self {
+        Self { lost, extents: before.map(Extents::of), window: VecDeque::new(), known: HashSet::new(), end: 0 }
     }
 
     fn know(&mut self, chunks: &mut ChunkReader<'_>, id: &ChunkId, at: u64) -> bool {
@@ -279,7 +284,7 @@ impl Hints {
             return;
         };
         self.end = self.end.saturating_add(extent.bytes());
-        if let Some(id) = extent.chunk() {
+        if let Some(id) = extent.chunk().filter(|id| !self.lost.contains(id)) {
             self.window.push_back((self.end, id));
             self.known.insert(id);
         }

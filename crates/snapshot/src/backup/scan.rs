@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use treering_chunk::Namer;
-use treering_store::{ChunkReader, Sink};
+use treering_store::{LostChunks, Repository, Session, Sink};
 
 use super::claims::Claims;
 use super::parent::{Parent, ParentFolder};
@@ -91,6 +91,8 @@ pub(super) struct Scanned {
 pub(super) struct Scanner<'a> {
     options: &'a BackupOptions<'a>,
     namer: &'a Namer,
+    /// Chunks that nothing is taken over of.
+    lost: &'a LostChunks,
     sink: Sink,
     emitter: Emitter,
     parent: Parent<'a>,
@@ -111,35 +113,36 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(
+        repository: &'a Repository,
+        session: &'a Session,
         options: &'a BackupOptions<'a>,
-        namer: &'a Namer,
-        sink: Sink,
-        reader: ChunkReader<'a>,
         emitter: Emitter,
-    ) -> Self {
+    ) -> Result<Self> {
+        let lost = session.lost();
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         let start = |snapshot: &Snapshot| {
             let ms = snapshot.statistics.started_ms.saturating_sub(TICK_MS);
             Time { seconds: ms.div_euclid(1000), nanoseconds: (ms.rem_euclid(1000) * 1_000_000) as u32 }
         };
         let forbidden = options.forbidden.iter().filter_map(|path| Status::of_path(path).ok());
-        Self {
-            namer,
-            sink,
+        Ok(Self {
+            namer: repository.namer(),
+            lost,
+            sink: session.sink()?,
             emitter,
-            parent: Parent::new(reader, parent),
+            parent: Parent::new(repository.reader()?, parent),
             stats: StatWriter::default(),
             stack: Vec::new(),
             scouts: 0,
             links: HashMap::new(),
             link_numbers: HashMap::new(),
-            claims: Claims::default(),
+            claims: Claims::new(!lost.is_empty()),
             forbidden: forbidden.map(|status| (status.device, status.inode)).collect(),
             parent_start: parent.map(start),
             errors: 0,
             roots_found: 0,
             options,
-        }
+        })
     }
 
     /// Walks everything.
@@ -443,7 +446,7 @@ impl Scanner<'_> {
         let seen = Identity::of(&found.status);
         let depth = self.depth() - 1;
         self.stats.file(&mut self.sink, depth, &found.name, seen)?;
-        let unchanged = self.is_unchanged(&found, identity, seen);
+        let unchanged = self.is_unchanged(&found, identity, seen) && !self.is_lost(&found);
         let Found { path, name, status, before } = found;
         let outcome = outcome(before.as_ref(), unchanged);
         let (links, is_known) = self.link_number(&status);
@@ -486,6 +489,14 @@ impl Scanner<'_> {
         // An mtime may lie in the future; a ctime is the kernel's.
         let settled = if self.options.ignore_ctime { status.modified < start } else { status.changed < start };
         same_file && same_owner && same_inode && same_change && before.modified == status.modified && settled
+    }
+
+    /// Whether the parent's content of a file cannot be taken over, because some of it is in no pack any more.
+    fn is_lost(&mut self, found: &Found) -> bool {
+        match found.before.as_ref().map(|before| &before.kind) {
+            Some(NodeKind::File { content, .. }) if !self.lost.is_empty() => self.parent.refers_to(content, self.lost),
+            _ => false,
+        }
     }
 
     /// The number of the group of a file with several names, and whether the walk has met it.

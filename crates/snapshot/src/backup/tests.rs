@@ -510,3 +510,51 @@ fn a_stream_is_one_file_and_a_failed_one_is_nothing() {
     let snapshot = run(false).0.unwrap().snapshot;
     assert_eq!(home.content(&snapshot), BTreeMap::from([("/dump/db.sql".to_owned(), b"dumped".to_vec())]));
 }
+
+/// Records a chunk as lost that is there: the next backup must not take over what refers to it.
+fn call_lost(home: &Home, id: treering_chunk::ChunkId) {
+    let none = home.repository.lost_chunks().unwrap();
+    home.repository.record_lost(&none, &BTreeMap::from([(id, ChunkKind::Data)])).unwrap();
+}
+
+#[test]
+fn an_unchanged_file_with_a_lost_chunk_is_read_again_however_deep_it_lies() {
+    let home = home();
+    let mut noise = vec![0; 4 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    home.write("large", &noise);
+    home.write("other", b"other");
+    let first = home.run().outcome.snapshot;
+    let mut reader = home.repository.reader().unwrap();
+    let mut node = first.root;
+    while node.tree().is_some() {
+        // The way down has one name in each folder, but for the source: there the file is the first.
+        node = TreeReader::new(node.tree().unwrap()).read_next(&mut reader).unwrap().unwrap();
+    }
+    let NodeKind::File { content, .. } = &node.kind else { panic!() };
+    assert!(content.level > 0);
+    let mut extents = crate::stream::Extents::of(content);
+    let mut middle = None;
+    for _ in 0..300 {
+        middle = extents.read_next(&mut reader).unwrap().unwrap().chunk();
+    }
+    let unmodified = home.run().outcome;
+    assert_eq!((unmodified.snapshot.statistics.files_unmodified, unmodified.healed.chunks), (2, 0));
+    call_lost(&home, middle.unwrap());
+    let (dry, _) = home.run_with(|options| options.mode = SessionMode::DryRun);
+    assert_eq!(dry.unwrap().healed.chunks, 0);
+    let healed = home.run().outcome;
+    let statistics = healed.snapshot.statistics;
+    assert_eq!((statistics.files_changed, statistics.files_unmodified, healed.healed.chunks), (1, 1, 1));
+    assert_eq!(home.run().outcome.snapshot.statistics.files_unmodified, 2);
+}
+
+#[test]
+fn captures_start_afresh_while_chunks_are_lost() {
+    let home = home();
+    home.write("db.app", b"as it lies on disk");
+    with_pretend(&home, false, |_| {}).0.unwrap();
+    call_lost(&home, treering_chunk::ChunkId::from_bytes([9; 32]));
+    let outcome = with_pretend(&home, false, |_| {}).0.unwrap();
+    assert!(outcome.snapshot.applications[0].detail.contains("None"), "{:?}", outcome.snapshot.applications);
+}

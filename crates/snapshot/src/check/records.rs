@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use crate::error::Result;
 use crate::known::damage;
 use crate::progress::Progress;
+use crate::prune::decode_pruned;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Records {
     pub(super) ledger: Ledger,
     /// The records that say so.
     pub(super) ledger_names: Vec<RecordName>,
-    /// Second copies of the records of forgotten snapshots.
+    /// Second copies of the records of snapshots that were forgotten, and perhaps pruned.
     pub(super) forgotten: HashSet<ChunkId>,
 }
 
@@ -68,6 +69,9 @@ impl Records {
         match record.kind {
             RecordKind::FORGOTTEN => {
                 self.forgotten.insert(repository.namer().id(ChunkKind::SnapshotCopy, &record.body));
+            }
+            RecordKind::PRUNED => {
+                self.forgotten.extend(decode_pruned(&record.body).map_err(|e| e.to_string())?);
             }
             RecordKind::LEDGER => {
                 self.ledger_names.push(name);

@@ -168,7 +168,7 @@ fn a_flipped_bit_that_no_snapshot_needs_affects_nobody() {
 fn a_lost_trailer_is_damage_but_what_is_in_the_pack_is_still_found() {
     let case = case();
     let pack = case.pack(&case.data_id(b"second"));
-    case.flip(pack, -40);
+    case.flip(pack, -110);
     let report = case.check(false);
     assert_one(&report, FindingPlace::Pack(pack), Severity::Damage, &[], &[]);
     assert!(report.affected.is_empty());

@@ -289,11 +289,16 @@ pub fn read_pruned(repository: &Repository) -> Result<(Vec<RecordName>, BTreeSet
             Ok(_) | Err(StoreError::Damaged { .. } | StoreError::Missing { .. }) => continue,
             Err(other) => return Err(other.into()),
         };
-        let ids: Vec<[u8; 32]> = codec::decode(&record.body, PRUNED_MOST_BYTES, "a list of pruned snapshots")?;
-        copies.extend(ids.into_iter().map(ChunkId::from_bytes));
+        copies.extend(decode_pruned(&record.body)?);
         records.push(name);
     }
     Ok((records, copies))
+}
+
+/// Reads the body of such a record.
+pub(crate) fn decode_pruned(body: &[u8]) -> Result<impl Iterator<Item = ChunkId> + use<>> {
+    let ids: Vec<[u8; 32]> = codec::decode(body, PRUNED_MOST_BYTES, "a list of pruned snapshots")?;
+    Ok(ids.into_iter().map(ChunkId::from_bytes))
 }
 
 /// Cuts a plan into batches, none of them empty.

@@ -49,7 +49,8 @@ fn stored(home: &Home) -> u64 {
 #[track_caller]
 fn assert_whole(home: &Home, snapshots: u64) {
     let reopened = home.reopen();
-    let report = check(&reopened, &CheckOptions { data: Some(DataOptions::default()), clock: &still }, &Silent).unwrap();
+    let report =
+        check(&reopened, &CheckOptions { data: Some(DataOptions::default()), clock: &still }, &Silent).unwrap();
     assert_eq!(report.num_errors(), 0, "{:?}", report.findings);
     assert_eq!(report.snapshots, snapshots);
 }

@@ -29,6 +29,7 @@ use crate::config::RepositoryId;
 use crate::error::{Result, StoreError};
 use crate::pack::format::Trailer;
 use crate::pack::{PackKind, PackName};
+use crate::storage::LockMode;
 
 /// Where a chunk lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,6 +141,12 @@ impl Index {
     ///
     /// The error says why it cannot be used; it is to be rebuilt then.
     pub(crate) fn open(path: &Path, repository: RepositoryId) -> Result<Self, String> {
+        // On a full disk there may be no lock, and nobody who could make an index either.
+        let _whole = schema::swap_lock(path, LockMode::Shared).ok();
+        Self::open_locked(path, repository)
+    }
+
+    fn open_locked(path: &Path, repository: RepositoryId) -> Result<Self, String> {
         let connection = schema::open(path, repository)?;
         Self::load(path, connection, repository).map_err(|e| e.to_string())
     }
@@ -163,7 +170,7 @@ impl Index {
             write: Mutex::new(connection),
             packs: RwLock::new(packs),
             has_more: AtomicBool::new(has_more),
-            is_empty: AtomicBool::new(!has_any),
+            is_empty: AtomicBool::new(!has_any && !has_more),
             row_key: RowKey::of(repository),
             generation: 0,
         })
@@ -185,23 +192,25 @@ impl Index {
     /// Makes a new index of these packs and puts it in place of whatever is there.
     ///
     /// `read` is called for each name on several threads. The old database stays until the new one is complete, so
-    /// that a rebuild that is killed costs only its time.
+    /// that a rebuild that is killed costs only its time. Two that rebuild at once do not meet until the end: each has a
+    /// database of its own, and the last one stays.
     pub(crate) fn rebuild(
         path: &Path,
         repository: RepositoryId,
         names: &[PackName],
         read: impl Fn(PackName) -> Option<LearnedPack> + Sync,
     ) -> Result<Self> {
-        let fresh = path.with_extension("new");
+        let (fresh, _held) = schema::fresh(path)?;
         let fail = |action| move |source| StoreError::Index { action, path: path.to_owned(), source };
-        schema::remove(&fresh)?;
         let connection = schema::create(&fresh, repository).map_err(fail("create"))?;
         let index = Self::load(&fresh, connection, repository).map_err(fail("create"))?;
         index.learn(names, read)?;
         schema::close(index.write.into_inner()).map_err(fail("finish"))?;
+        // Between the two the log of the old database must not come back to life beside the new one.
+        let _alone = schema::swap_lock(path, LockMode::Exclusive)?;
         schema::remove(path)?;
         std::fs::rename(&fresh, path).map_err(StoreError::io("put in place", path))?;
-        Self::open(path, repository).map_err(|reason| StoreError::damaged("the index just made", reason))
+        Self::open_locked(path, repository).map_err(|reason| StoreError::damaged("the index just made", reason))
     }
 
     /// Reads and adds packs, a few at a time so that memory stays bounded.
@@ -316,6 +325,7 @@ impl Index {
 
     /// A reader for one thread.
     pub(crate) fn reader(self: &Arc<Self>) -> Result<IndexReader> {
+        let _whole = schema::swap_lock(&self.path, LockMode::Shared).ok();
         let connection = schema::open_reader(&self.path).map_err(self.failed("read"))?;
         Ok(IndexReader { index: Arc::clone(self), connection })
     }

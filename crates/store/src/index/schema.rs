@@ -1,6 +1,6 @@
 //! The database of the index: its tables, its settings, and the refusal of anything else.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::config::RepositoryId;
 use crate::error::{Result, StoreError};
+use crate::storage::LockMode;
 
 /// "TrRi", so that `file` and SQLite know whose it is.
 const APPLICATION_ID: i32 = 0x5472_5269;
@@ -118,6 +119,44 @@ fn settings(connection: &Connection, shared: bool) -> rusqlite::Result<()> {
     let mode = if shared { ("WAL", "FULL") } else { ("OFF", "OFF") };
     connection.pragma_update_and_check(None, "journal_mode", mode.0, |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", mode.1)
+}
+
+/// Held shared while the database is opened by its name, and alone while another takes its place.
+pub(super) fn swap_lock(path: &Path, mode: LockMode) -> Result<File> {
+    let path = path.with_extension("lock");
+    let file = File::options().append(true).create(true).open(&path).map_err(StoreError::io("open", &path))?;
+    let locked = match mode {
+        LockMode::Shared => file.lock_shared(),
+        LockMode::Exclusive => file.lock(),
+    };
+    locked.map_err(StoreError::io("lock", path))?;
+    Ok(file)
+}
+
+/// A new empty file beside the database, with a name of its own, locked for as long as its maker lives. Those of the
+/// dead are removed.
+pub(super) fn fresh(path: &Path) -> Result<(PathBuf, File)> {
+    let _alone = swap_lock(path, LockMode::Exclusive)?;
+    sweep(path);
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(StoreError::Entropy)?;
+    let fresh = path.with_extension(format!("{:016x}.new", u64::from_le_bytes(random)));
+    let file = File::options().append(true).create_new(true).open(&fresh);
+    let file = file.map_err(StoreError::io("create", &fresh))?;
+    file.lock().map_err(StoreError::io("lock", &fresh))?;
+    Ok((fresh, file))
+}
+
+/// Removes what rebuilds left that were killed: files of [`fresh`] that nobody holds.
+fn sweep(path: &Path) {
+    let Some(Ok(entries)) = path.parent().map(fs::read_dir) else { return };
+    for left in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        let is_fresh = left.extension().is_some_and(|extension| extension == "new");
+        if is_fresh && File::open(&left).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Leftovers cost space only; the next rebuild tries again.
+            drop(fs::remove_file(&left));
+        }
+    }
 }
 
 /// Removes a database with what SQLite keeps beside it.

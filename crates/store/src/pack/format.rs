@@ -17,7 +17,7 @@ use crate::seal::{Encryption, SealKey, TAG_BYTES};
 use crate::wire::Fields;
 
 const PACK_MAGIC: &[u8; 8] = b"TREEPACK";
-const FRAME_MAGIC: &[u8; 4] = b"TRF1";
+pub(super) const FRAME_MAGIC: &[u8; 4] = b"TRF1";
 const FOOTER_MAGIC: &[u8; 8] = b"TRFOOTER";
 const PACK_VERSION: u16 = 1;
 
@@ -202,20 +202,20 @@ impl Trailer {
     /// The sealed trailer and the footer: the end of a pack, from `offset` on.
     pub(crate) fn seal(&self, header: &PackHeader, keys: &Keys, offset: u64) -> Result<Vec<u8>> {
         let mut sealed = codec::encode(self, TRAILER_MOST_BYTES)?;
-        let footer = Footer { offset, stored_len: (sealed.len() + TAG_BYTES) as u32 };
-        keys.trailer(&header.salt)?.seal(0, &associated(header, &footer), &mut sealed)?;
-        if Self::open(sealed.clone(), header, &footer, keys)? != *self {
+        let footer = Footer { header: header.clone(), offset, stored_len: (sealed.len() + TAG_BYTES) as u32 };
+        keys.trailer(&header.salt)?.seal(0, &footer.encode(), &mut sealed)?;
+        if Self::open(sealed.clone(), &footer, keys)? != *self {
             return Err(StoreError::Verify { what: "trailer" });
         }
         sealed.extend(footer.encode());
         Ok(sealed)
     }
 
-    pub(crate) fn open(mut sealed: Vec<u8>, header: &PackHeader, footer: &Footer, keys: &Keys) -> Result<Self> {
-        let opened = keys.trailer(&header.salt)?.open(0, &associated(header, footer), &mut sealed);
+    pub(crate) fn open(mut sealed: Vec<u8>, footer: &Footer, keys: &Keys) -> Result<Self> {
+        let opened = keys.trailer(&footer.header.salt)?.open(0, &footer.encode(), &mut sealed);
         let bytes = opened.ok_or_else(|| StoreError::damaged("a trailer", "its seal is broken"))?;
         let trailer: Self = codec::decode(bytes, TRAILER_MOST_BYTES, "a trailer")?;
-        trailer.check_layout(header.kind, footer.offset)?;
+        trailer.check_layout(footer.header.kind, footer.offset)?;
         Ok(trailer)
     }
 
@@ -238,38 +238,39 @@ impl Trailer {
     }
 }
 
-fn associated(header: &PackHeader, footer: &Footer) -> Vec<u8> {
-    [header.encode(), footer.encode().to_vec()].concat()
-}
-
-/// The end of a pack: where its trailer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The end of a pack: its header once more, and where its trailer is. The header holds the salt, without which nothing
+/// of the pack can be opened; so it stands at both ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Footer {
+    /// The same as at the front.
+    pub(crate) header: PackHeader,
     pub(crate) offset: u64,
     /// Of the sealed trailer, its tag included.
     pub(crate) stored_len: u32,
 }
 
 impl Footer {
-    pub(crate) const BYTES: usize = 32;
+    const CHECKED_BYTES: usize = PackHeader::BYTES + 24;
+    pub(crate) const BYTES: usize = Self::CHECKED_BYTES + 8;
 
-    pub(crate) fn encode(self) -> [u8; Self::BYTES] {
-        let mut out = [0; Self::BYTES];
-        let fields = [&FOOTER_MAGIC[..], &self.offset.to_le_bytes(), &self.stored_len.to_le_bytes(), &[0; 4]].concat();
-        let check = check_bytes(&fields);
-        for (to, from) in out.iter_mut().zip(fields.into_iter().chain(check)) {
-            *to = from;
-        }
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.header.encode();
+        out.extend(FOOTER_MAGIC);
+        out.extend(self.offset.to_le_bytes());
+        out.extend(self.stored_len.to_le_bytes());
+        out.extend([0; 4]);
+        out.extend(check_bytes(&out));
         out
     }
 
     /// Decodes the footer of a pack of this length.
     pub(crate) fn decode(bytes: &[u8], pack_bytes: u64) -> Result<Self> {
         let mut fields = Fields::new(bytes, "a pack footer");
+        let header = fields.bytes(PackHeader::BYTES)?;
         fields.magic(FOOTER_MAGIC)?;
         let (offset, stored_len) = (fields.u64()?, fields.u32()?);
         fields.zeros(4)?;
-        if fields.array()? != check_bytes(bytes.get(..24).unwrap_or_default()) {
+        if fields.array()? != check_bytes(bytes.get(..Self::CHECKED_BYTES).unwrap_or_default()) {
             return Err(fields.damaged("its check does not fit"));
         }
         fields.end()?;
@@ -278,7 +279,7 @@ impl Footer {
         if end != pack_bytes || pack_bytes > PACK_MOST_BYTES || !bounded {
             return Err(fields.damaged("it does not fit the length of its pack"));
         }
-        Ok(Self { offset, stored_len })
+        Ok(Self { header: PackHeader::decode(header)?, offset, stored_len })
     }
 }
 

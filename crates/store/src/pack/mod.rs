@@ -1,14 +1,17 @@
 //! Packs: immutable files of frames, a sealed trailer and a footer.
 //!
-//! Owns the bytes of a pack ([`format`](mod@format)) and of its frames ([`frame`]), and reading both back ([`read`]).
+//! Owns the bytes of a pack ([`format`](mod@format)) and of its frames ([`frame`]), and reading both back ([`read`]), also
+//! from what is left of a damaged pack (`salvage`).
 //! Never decides what is stored or where a pack lies.
 //!
 //! Invariant: what says where chunks are stands in a pack twice: frames describe themselves, so a pack whose trailer is
-//! lost can still be walked; the trailer describes them all, so they need not be read.
+//! lost can still be walked; the trailer describes them all, so they need not be read. The header, which holds the salt,
+//! stands at both ends.
 
 pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod read;
+mod salvage;
 
 use std::fmt;
 

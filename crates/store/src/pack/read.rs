@@ -20,20 +20,25 @@ pub(crate) struct PackReader {
     object: Box<dyn ObjectReader>,
     header: PackHeader,
     header_bytes: Vec<u8>,
+    /// `None` if it is damaged.
+    footer: Option<Footer>,
     key: SealKey,
+    is_header_damaged: bool,
 }
 
 impl PackReader {
+    /// Opens a pack by its header at either end. The one in the footer has a check, so it is asked first.
     pub(crate) fn open(storage: &dyn Storage, name: PackName, id: RepositoryId, keys: &Keys) -> Result<Self> {
         let object = storage.open(Area::Packs, &name.to_string())?;
-        let mut header_bytes = vec![0; PackHeader::BYTES];
-        read_part(&*object, name, "header", 0, &mut header_bytes)?;
-        let header = PackHeader::decode(&header_bytes).map_err(|e| in_pack(name, e))?;
-        if header.repository != id || header.encryption != keys.encryption {
-            return Err(StoreError::damaged(format!("pack {name}"), "it belongs to another repository"));
-        }
-        let key = frame_key(&header, keys)?;
-        Ok(Self { name, object, header, header_bytes, key })
+        let mut front = vec![0; PackHeader::BYTES];
+        let first = read_part(&*object, name, "header", 0, &mut front);
+        let first = first.and_then(|()| PackHeader::decode(&front)).and_then(|header| fitting(header, id, keys));
+        let footer = read_footer(&*object, name).ok();
+        let second = footer.as_ref().and_then(|footer| fitting(footer.header.clone(), id, keys).ok());
+        let header = second.map_or(first, Ok).map_err(|e| in_pack(name, e))?;
+        let (header_bytes, key) = (header.encode(), frame_key(&header, keys)?);
+        let is_header_damaged = front != header_bytes;
+        Ok(Self { name, object, header, header_bytes, footer, key, is_header_damaged })
     }
 
     pub(crate) fn name(&self) -> PackName {
@@ -48,22 +53,19 @@ impl PackReader {
         self.object.bytes()
     }
 
+    /// Whether the header at the front is not the one in the footer, by which the pack was opened.
+    pub(crate) fn is_header_damaged(&self) -> bool {
+        self.is_header_damaged
+    }
+
     pub(crate) fn trailer(&self, keys: &Keys) -> Result<Trailer> {
-        let footer = self.footer()?;
+        let footer = self.footer.clone().map_or_else(|| read_footer(&*self.object, self.name), Ok)?;
         let mut sealed = vec![0; footer.stored_len as usize];
         read_part(&*self.object, self.name, "trailer", footer.offset, &mut sealed)?;
-        Trailer::open(sealed, &self.header, &footer, keys).map_err(|e| in_pack(self.name, e))
+        Trailer::open(sealed, &footer, keys).map_err(|e| in_pack(self.name, e))
     }
 
-    fn footer(&self) -> Result<Footer> {
-        let bytes = self.object.bytes();
-        let mut footer = [0; Footer::BYTES];
-        let at = bytes.saturating_sub(Footer::BYTES as u64);
-        read_part(&*self.object, self.name, "footer", at, &mut footer)?;
-        Footer::decode(&footer, bytes).map_err(|e| in_pack(self.name, e))
-    }
-
-    fn frame_header(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], FrameHeader)> {
+    pub(super) fn frame_header(&self, offset: u64) -> Result<([u8; FrameHeader::BYTES], FrameHeader)> {
         let mut bytes = [0; FrameHeader::BYTES];
         read_part(&*self.object, self.name, "frame header", offset, &mut bytes)?;
         let header = self.decode_header(&bytes)?;
@@ -120,19 +122,9 @@ impl PackReader {
         Ok(bytes)
     }
 
-    /// What the frames themselves say, read in full: for packs whose trailer is lost. Stops at the first damage.
-    pub(crate) fn walk_frames(&self, namer: &Namer) -> Trailer {
-        let (mut offset, mut frames) = (PackHeader::BYTES as u64, Vec::new());
-        while let Ok(frame) = self.frame(offset) {
-            let Ok((_, header)) = self.frame_header(offset) else { break };
-            let chunks = frame.chunks().iter().map(|chunk| {
-                TrailerChunk::new(namer.id(chunk.kind, frame.bytes(*chunk)), chunk.kind, chunk.length as u32)
-            });
-            let found = TrailerFrame { offset, stored_len: header.stored_len, chunks: chunks.collect() };
-            offset = found.end();
-            frames.push(found);
-        }
-        Trailer { frames }
+    /// Bytes of the pack, as they are.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        read_part(&*self.object, self.name, "content", offset, buffer)
     }
 }
 
@@ -146,6 +138,22 @@ impl SealedFrame {
     pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.header).update(&self.sealed);
     }
+}
+
+/// A header that belongs to this repository.
+fn fitting(header: PackHeader, id: RepositoryId, keys: &Keys) -> Result<PackHeader> {
+    if header.repository != id || header.encryption != keys.encryption {
+        return Err(StoreError::damaged("the header", "it belongs to another repository"));
+    }
+    Ok(header)
+}
+
+fn read_footer(object: &dyn ObjectReader, name: PackName) -> Result<Footer> {
+    let bytes = object.bytes();
+    let mut footer = [0; Footer::BYTES];
+    let at = bytes.saturating_sub(Footer::BYTES as u64);
+    read_part(object, name, "footer", at, &mut footer)?;
+    Footer::decode(&footer, bytes).map_err(|e| in_pack(name, e))
 }
 
 fn in_pack(name: PackName, error: StoreError) -> StoreError {
@@ -249,6 +257,8 @@ pub struct PackContents {
     pub kind: PackKind,
     /// Its length.
     pub bytes: u64,
+    /// Whether its header can only be read from the copy at its end.
+    pub is_header_damaged: bool,
     /// Name, kind and length of every chunk, in the order of their bytes.
     pub chunks: Vec<(ChunkId, ChunkKind, u32)>,
 }
@@ -257,6 +267,7 @@ impl PackContents {
     pub(crate) fn new(pack: &PackReader, trailer: &Trailer) -> Self {
         let chunks = trailer.frames.iter().flat_map(|frame| &frame.chunks);
         let chunks = chunks.filter_map(|chunk| Some((chunk.id(), chunk.kind()?, chunk.raw_len))).collect();
-        Self { name: pack.name, kind: pack.kind(), bytes: pack.bytes(), chunks }
+        let is_header_damaged = pack.is_header_damaged;
+        Self { name: pack.name, kind: pack.kind(), bytes: pack.bytes(), is_header_damaged, chunks }
     }
 }

@@ -14,6 +14,9 @@ use crate::storage::Area;
 
 const OTHER_NAME: &str = "its bytes do not fit its name";
 
+/// What is said of a pack whose header is only in its footer.
+const HEADER_DAMAGED: &str = "its header is damaged; the copy at its end is whole";
+
 /// How thoroughly a pack is examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackCheck {
@@ -35,7 +38,7 @@ impl Repository {
         let details = match how {
             PackCheck::Name => self.check_name(name)?.into_iter().collect(),
             PackCheck::Trailer => match self.open_whole(name) {
-                Ok(_) => Vec::new(),
+                Ok((pack, _)) => pack.is_header_damaged().then(|| HEADER_DAMAGED.to_owned()).into_iter().collect(),
                 Err(e) => vec![finding_detail(e)?],
             },
             PackCheck::Data => self.check_data(name)?,

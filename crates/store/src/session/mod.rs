@@ -29,6 +29,7 @@ use crate::entropy::random;
 use crate::error::{Result, StoreError};
 use crate::index::{Index, PackNumber};
 use crate::limits::WRITER_QUEUE_FRAMES;
+use crate::lost::LostChunks;
 use crate::pack::PackName;
 use crate::pack::frame::Compression;
 use crate::record::{Record, RecordKind, RecordName};
@@ -51,6 +52,7 @@ pub enum SessionMode {
 /// A writer at work. Others see it, and build on nothing that it has not committed.
 pub struct Session {
     shared: Arc<Shared>,
+    lost: LostChunks,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// What others see; `None` in a dry run.
     _registration: Option<Arc<Mutex<Box<dyn Registered>>>>,
@@ -71,6 +73,8 @@ pub(crate) struct Shared {
     to_writer: Mutex<Option<Sender<ToWriter>>>,
     /// Chunks that are on their way and not in the index yet.
     under_way: UnderWay,
+    /// Chunks that were stored again although the repository had them.
+    again: UnderWay,
     /// Packs of others that chunks were found in.
     reused: Mutex<HashSet<PackNumber>>,
     /// Packs that this session published, with their lengths.
@@ -213,7 +217,7 @@ impl Session {
         compression: Compression,
         mode: SessionMode,
     ) -> Result<Self> {
-        let index = repository.index()?;
+        let (index, lost) = (repository.index()?, repository.lost_chunks()?);
         let registration = match mode {
             SessionMode::DryRun => None,
             SessionMode::Store => Some(Arc::new(Mutex::new(register(repository, parent)?))),
@@ -226,6 +230,7 @@ impl Session {
             leases: Leases::default(),
             to_writer: Mutex::new(Some(to_writer)),
             under_way: UnderWay::new(),
+            again: UnderWay::new(),
             reused: Mutex::default(),
             own: Mutex::default(),
             tasks: Tasks::default(),
@@ -239,7 +244,7 @@ impl Session {
             std::thread::spawn(move || write::run(&writer, mode, &from_sinks, &to_publisher)),
             std::thread::spawn(move || publish::run(&publisher, held.as_deref(), &from_writer)),
         ];
-        Ok(Self { shared, threads, _registration: registration })
+        Ok(Self { shared, lost, threads, _registration: registration })
     }
 
     /// A sink for one thread.
@@ -249,6 +254,17 @@ impl Session {
     /// If the index cannot be read.
     pub fn sink(&self) -> Result<Sink> {
         Sink::new(Arc::clone(&self.shared))
+    }
+
+    /// Chunks that were recorded as lost when the session started: what refers to one of them must not be taken over
+    /// from the parent.
+    pub fn lost(&self) -> &LostChunks {
+        &self.lost
+    }
+
+    /// The packs that it has published.
+    pub fn packs(&self) -> Vec<PackName> {
+        self.shared.own.lock().iter().map(|(name, _)| *name).collect()
     }
 
     /// Everything that sinks were given and flushed, durable and in the index.

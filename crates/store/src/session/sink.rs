@@ -88,24 +88,25 @@ impl Sink {
         if self.is_known(&id)? || !self.shared.under_way.insert(id) {
             return Ok(false);
         }
-        self.store(id, kind, bytes)?;
+        self.push(id, kind, bytes)?;
         Ok(true)
     }
 
-    /// Stores a chunk although the repository has it, for who is about to delete the pack that it is in.
+    /// Stores a chunk although the repository may have it, once in a session: where it lies is about to go.
     ///
     /// # Errors
     ///
     /// As for [`Sink::put`].
-    pub fn put_again(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<ChunkId> {
+    pub fn put_again(&mut self, kind: ChunkKind, bytes: &[u8]) -> Result<Stored> {
         let id = self.name(kind, bytes);
-        if self.shared.under_way.insert(id) {
-            self.store(id, kind, bytes)?;
+        let is_new = self.shared.again.insert(id);
+        if is_new {
+            self.push(id, kind, bytes)?;
         }
-        Ok(id)
+        Ok(Stored { id, is_new })
     }
 
-    fn store(&mut self, id: ChunkId, kind: ChunkKind, bytes: &[u8]) -> Result<()> {
+    fn push(&mut self, id: ChunkId, kind: ChunkKind, bytes: &[u8]) -> Result<()> {
         self.shared.counters.chunks.fetch_add(1, Ordering::Relaxed);
         self.shared.counters.raw_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let pack = PackKind::of(kind);

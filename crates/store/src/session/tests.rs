@@ -248,3 +248,224 @@ fn one_damaged_copy_of_the_config_or_of_a_key_does_no_harm() {
     }
     assert_eq!(home.reopen().take_notices(), []);
 }
+
+#[test]
+fn one_damaged_header_of_a_pack_does_no_harm_and_is_found() {
+    use crate::PackCheck;
+    use crate::pack::format::{Footer, PackHeader};
+    let home = home();
+    let session = start(&home.repository, None);
+    put(&session, 0..5);
+    session.flush().unwrap();
+    let [pack] = data_packs(&home)[..] else { panic!() };
+    let path = home._folder.path().join(format!("rings/packs/{}/{pack}", &pack.to_string()[..2]));
+    let whole = std::fs::read(&path).unwrap();
+    for start in [0, whole.len() - Footer::BYTES] {
+        for at in start..start + PackHeader::BYTES {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged).unwrap();
+            let reopened = home.reopen();
+            assert_readable(&reopened, 0..5);
+            assert_eq!(reopened.check_pack(pack, PackCheck::Trailer).unwrap().len(), 1, "byte {at}");
+        }
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(home.reopen().check_pack(pack, PackCheck::Name).unwrap(), []);
+}
+
+/// One pack of data with several frames.
+fn one_pack(home: &Home, seeds: std::ops::Range<u32>) -> (PackName, std::path::PathBuf) {
+    let session = start(&home.repository, None);
+    let mut sink = session.sink().unwrap();
+    // One after the other, so that frames lie in the order of their chunks.
+    for seed in seeds {
+        sink.put(ChunkKind::Data, &chunk(seed)).unwrap();
+        sink.flush().unwrap();
+    }
+    session.flush().unwrap();
+    let [pack] = data_packs(home)[..] else { panic!() };
+    let path = home._folder.path().join(format!("rings/packs/{}/{pack}", &pack.to_string()[..2]));
+    (pack, path)
+}
+
+fn salvaged(home: &Home, pack: PackName) -> (HashSet<Vec<u8>>, crate::Salvage) {
+    let mut chunks = HashSet::new();
+    let salvage = home.repository.salvage(pack, &mut |_, bytes| {
+        chunks.insert(bytes.to_vec());
+        Ok(())
+    });
+    (chunks, salvage.unwrap())
+}
+
+#[test]
+fn what_is_whole_of_a_damaged_pack_is_read_with_and_without_its_trailer() {
+    let home = home();
+    let (pack, path) = one_pack(&home, 0..6);
+    let whole = std::fs::read(&path).unwrap();
+    let frames = home.repository.pack_unshared(pack).unwrap().trailer(home.repository.keys()).unwrap().frames;
+    assert_eq!(frames.len(), 6);
+    let end = frames[5].end() as usize;
+    let all: HashSet<Vec<u8>> = (0..6).map(chunk).collect();
+    let without = |lost: usize| {
+        let id = frames[lost].chunks[0].id();
+        all.iter().filter(|bytes| home.repository.namer().id(ChunkKind::Data, bytes) != id).cloned().collect()
+    };
+    for trailer_is_lost in [false, true] {
+        // In the header of the frame, in its body, in its tag.
+        for (frame, at) in [(0, 2), (0, 9), (2, 40), (3, 20), (5, 35), (5, 10_000)] {
+            let mut damaged = whole.clone();
+            damaged[frames[frame].offset as usize + at] ^= 1;
+            if trailer_is_lost {
+                damaged[end + 3] ^= 1;
+            }
+            std::fs::write(&path, &damaged).unwrap();
+            let (chunks, salvage) = salvaged(&home, pack);
+            assert_eq!(chunks, without(frame), "frame {frame} at {at}");
+            assert_eq!((salvage.has_trailer, salvage.chunks), (!trailer_is_lost, 5));
+            assert_eq!(salvage.lost_chunks, u64::from(!trailer_is_lost));
+        }
+    }
+    // A hole in the middle, and an end that is missing.
+    let hole = frames[1].offset as usize + 5..frames[3].offset as usize + 5;
+    let mut damaged = whole[..frames[5].offset as usize + 100].to_vec();
+    damaged[hole].fill(0);
+    std::fs::write(&path, &damaged).unwrap();
+    assert_eq!(salvaged(&home, pack).1.chunks, 2);
+    std::fs::write(&path, []).unwrap();
+    assert_eq!(salvaged(&home, pack).1, crate::Salvage::default());
+}
+
+/// A header that says it is one, in the midst of nothing, costs a bounded search and nothing else.
+#[test]
+fn forged_frame_headers_do_not_make_salvage_slow() {
+    let home = home();
+    let (pack, path) = one_pack(&home, 0..2);
+    let whole = std::fs::read(&path).unwrap();
+    let frames = home.repository.pack_unshared(pack).unwrap().trailer(home.repository.keys()).unwrap().frames;
+    let header = &whole[frames[0].offset as usize..][..28];
+    let mut damaged = whole[..frames[0].offset as usize].to_vec();
+    (0..2000).for_each(|_| damaged.extend(header));
+    damaged.extend(&whole[frames[1].offset as usize..frames[1].end() as usize]);
+    std::fs::write(&path, &damaged).unwrap();
+    // What would be 20 MB of vain opening in a pack of 66 kB is given up after four times that.
+    assert_eq!(salvaged(&home, pack).1.chunks, 0);
+}
+
+#[test]
+fn what_is_put_again_is_stored_once_more_and_outlives_its_pack() {
+    let home = home();
+    let (pack, _) = one_pack(&home, 0..5);
+    let session = start(&home.repository, None);
+    let mut sink = session.sink().unwrap();
+    for round in [true, false] {
+        for seed in 0..5 {
+            assert_eq!(sink.put_again(ChunkKind::Data, &chunk(seed)).unwrap().is_new, round);
+        }
+    }
+    sink.flush().unwrap();
+    session.flush().unwrap();
+    let [new] = session.packs()[..] else { panic!() };
+    assert!(new != pack);
+    home.repository.retire_pack(pack).unwrap();
+    assert_readable(&home.repository, 0..5);
+    assert_eq!(home.repository.take_notices(), []);
+    let reopened = home.reopen();
+    assert_readable(&reopened, 0..5);
+    assert_eq!(reopened.take_notices(), []);
+    assert!(put(&session, 0..5).iter().all(|stored| !stored.is_new));
+    let [replaced] = &home.repository.replaced().unwrap()[..] else { panic!() };
+    assert_eq!(replaced.name, pack.to_string());
+    assert_eq!((home.repository.drop_replaced().unwrap(), home.repository.replaced().unwrap()), (1, vec![]));
+}
+
+#[test]
+fn lost_chunks_are_recorded_and_taken_out_when_they_exist_again() {
+    let home = home();
+    let id = |seed| home.repository.namer().id(ChunkKind::Data, &chunk(seed));
+    let none = home.repository.lost_chunks().unwrap();
+    assert!(none.is_empty() && home.storage.list(Area::Records).unwrap().is_empty());
+    let record = |seeds: std::ops::Range<u32>| {
+        home.repository.record_lost(&none, &seeds.map(|seed| (id(seed), ChunkKind::Data)).collect()).unwrap();
+    };
+    record(0..3);
+    record(2..5);
+    // Two records count as one.
+    let lost = home.reopen().lost_chunks().unwrap();
+    assert_eq!((lost.chunks().len(), lost.contains(&id(4)), lost.contains(&id(5))), (5, true, false));
+    let session = start(&home.repository, None);
+    assert_eq!(*session.lost(), lost);
+    put(&session, 1..4);
+    assert_eq!(
+        home.repository.heal(&lost, &session.packs()).unwrap(),
+        crate::Healed::default(),
+        "nothing is published yet"
+    );
+    session.flush().unwrap();
+    let lost = home.repository.lost_chunks().unwrap();
+    assert_eq!(home.repository.heal(&lost, &[]).unwrap(), crate::Healed { chunks: 3, bytes: 30_000 });
+    let lost = home.reopen().lost_chunks().unwrap();
+    assert_eq!(lost.chunks().keys().copied().collect::<HashSet<_>>(), HashSet::from([id(0), id(4)]));
+    put(&session, 0..5);
+    session.flush().unwrap();
+    home.repository.heal(&lost, &session.packs()).unwrap();
+    assert!(home.storage.list(Area::Records).unwrap().is_empty());
+}
+
+#[test]
+fn indexes_that_are_made_anew_at_once_do_no_harm() {
+    let home = home();
+    let session = start(&home.repository, None);
+    put(&session, 0..40);
+    session.commit(vec![]).unwrap();
+    std::fs::write(home._folder.path().join("rings/index/index.0.new"), b"left by the dead").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let mine = home.reopen();
+                    mine.repair_index().unwrap();
+                    assert_readable(&mine, 0..40);
+                }
+            });
+        }
+    });
+    assert_readable(&home.reopen(), 0..40);
+    assert_eq!(home.reopen().take_notices(), []);
+    let names = std::fs::read_dir(home._folder.path().join("rings/index")).unwrap();
+    assert!(names.flatten().all(|entry| entry.path().extension().is_none_or(|extension| extension != "new")));
+}
+
+#[test]
+fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
+    use crate::CopyRepair::{Lost, Replaced, Restored};
+    let home = home();
+    let root = home._folder.path().join("rings");
+    let key = std::fs::read_dir(root.join("keys")).unwrap().next().unwrap().unwrap().file_name();
+    assert_eq!(home.repository.repair_config(false).unwrap(), []);
+    for copy in ["", "copy"] {
+        for path in [root.join(copy).join("config"), root.join(copy).join("keys").join(&key)] {
+            let whole = std::fs::read(&path).unwrap();
+            let harms: [(&dyn Fn(), crate::CopyRepair); 3] = [
+                (&|| std::fs::remove_file(&path).unwrap(), Restored),
+                (&|| std::fs::write(&path, [&whole[..70], &[0; 900]].concat()).unwrap(), Replaced),
+                (&|| std::fs::write(&path, vec![0; 1 << 20]).unwrap(), Replaced),
+            ];
+            for (harm, expected) in harms {
+                harm();
+                let repository = home.reopen();
+                let planned = repository.repair_config(true).unwrap();
+                assert_eq!(planned.iter().map(|found| found.repair).collect::<Vec<_>>(), [expected]);
+                assert_eq!(repository.repair_config(false).unwrap(), planned);
+                assert_eq!(std::fs::read(&path).unwrap(), whole);
+                assert_eq!(home.reopen().repair_config(false).unwrap(), []);
+            }
+        }
+    }
+    assert_eq!(home.repository.replaced().unwrap().len(), 8);
+    for copy in ["keys", "copy/keys"] {
+        std::fs::write(root.join(copy).join(&key), b"gone").unwrap();
+    }
+    let found = home.repository.repair_config(false).unwrap();
+    assert_eq!(found.iter().map(|found| found.repair).collect::<Vec<_>>(), [Lost, Lost]);
+}

@@ -1,7 +1,8 @@
 //! A repository in a folder of a local file system.
 //!
 //! Layout: `config`, `keys/`, `copy/config`, `copy/keys/`, `packs/00` … `packs/ff`, `snapshots/`, `records/`,
-//! `sessions/`, `tmp/`, `lock`, `ballast`, `index/`. New objects are anonymous (`O_TMPFILE`) until they are linked, so that a crash
+//! `sessions/`, `tmp/`, `lock`, `ballast`, `index/`, and `replaced/` since the first repair. New objects are anonymous
+//! (`O_TMPFILE`) until they are linked, so that a crash
 //! leaves nothing; where the file system cannot do that they are locked files in `tmp/`.
 //!
 //! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced.
@@ -42,6 +43,7 @@ impl Folder {
             Area::Packs => "packs",
             Area::Snapshots => "snapshots",
             Area::Records => "records",
+            Area::Replaced => "replaced",
         })
     }
 
@@ -49,6 +51,7 @@ impl Folder {
     fn path(&self, area: Area, name: &str) -> Result<(PathBuf, PathBuf)> {
         let valid = match area {
             Area::Config | Area::ConfigCopy => name == "config",
+            Area::Replaced => is_replaced_name(name),
             _ => is_object_name(name),
         };
         if !valid {
@@ -67,6 +70,8 @@ impl Folder {
         let root = self.area(area);
         match area {
             Area::Packs => (0..=255u8).map(|byte| root.join(format!("{byte:02x}"))).collect(),
+            // Made by the first repair.
+            Area::Replaced if !root.exists() => Vec::new(),
             _ => vec![root],
         }
     }
@@ -114,6 +119,29 @@ impl Folder {
 
 fn is_object_name(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// What an object was called, and perhaps a number: `config.2`.
+fn is_replaced_name(name: &str) -> bool {
+    let (stem, number) = name.split_once('.').unwrap_or((name, "1"));
+    let is_number = (1..=5).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+    (stem == "config" || is_object_name(stem)) && is_number
+}
+
+/// Gives an object a second name in another folder, replacing nothing.
+fn link_aside(area: Area, name: &str, path: &Path, folder: &Path) -> Result<String> {
+    for number in 1..=u16::MAX {
+        let kept = if number == 1 { name.to_owned() } else { format!("{name}.{number}") };
+        match fs::hard_link(path, folder.join(&kept)) {
+            Ok(()) => return Ok(kept),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { area, name: name.into() });
+            }
+            Err(e) => return Err(StoreError::io("move aside", path)(e)),
+        }
+    }
+    Err(StoreError::Exists { area: Area::Replaced, name: name.into() })
 }
 
 fn sync_folder(path: &Path) -> Result<()> {
@@ -239,6 +267,19 @@ impl Storage for Folder {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { area, name: name.into() }),
             removed => removed.map_err(StoreError::io("remove", path)),
         }
+    }
+
+    fn retire(&self, area: Area, name: &str) -> Result<String> {
+        let ((folder, path), replaced) = (self.path(area, name)?, self.area(Area::Replaced));
+        match DirBuilder::new().mode(OWNER_ONLY_FOLDER).create(&replaced) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(StoreError::io("create", &replaced)).and_then(|()| sync_folder(&self.root))?,
+        }
+        let kept = link_aside(area, name, &path, &replaced)?;
+        sync_folder(&replaced)?;
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        sync_folder(&folder)?;
+        Ok(kept)
     }
 
     fn lock(&self, mode: LockMode) -> Result<Box<dyn Held>> {
@@ -589,6 +630,21 @@ mod tests {
         for bad in ["", "..", "../lock", "config", &"A".repeat(64), &"a/".repeat(32)] {
             assert!(folder.read(Area::Packs, bad, 10).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_retired_keeps_its_name_and_replaces_nothing() {
+        let (_home, folder) = folder();
+        assert_eq!(folder.list(Area::Replaced).unwrap(), []);
+        for (bytes, kept) in [(b"one", name('d')), (b"two", name('d') + ".2")] {
+            put(&folder, Area::Packs, &name('d'), bytes).unwrap();
+            assert_eq!(folder.retire(Area::Packs, &name('d')).unwrap(), kept);
+            assert_eq!(folder.read(Area::Replaced, &kept, 10).unwrap(), bytes);
+            assert_eq!(folder.length(Area::Packs, &name('d')).unwrap(), None);
+        }
+        assert_eq!(folder.list(Area::Replaced).unwrap().len(), 2);
+        assert!(matches!(folder.retire(Area::Packs, &name('d')), Err(StoreError::Missing { .. })));
+        assert!(folder.read(Area::Replaced, "../lock", 10).is_err());
     }
 
     #[test]

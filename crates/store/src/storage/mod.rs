@@ -31,12 +31,22 @@ pub enum Area {
     Snapshots,
     /// All other records.
     Records,
+    /// Damaged objects that a repair has put others in place of, until a check finds nothing wrong.
+    Replaced,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: [Self; 7] =
-        [Self::Config, Self::ConfigCopy, Self::Keys, Self::KeysCopy, Self::Packs, Self::Snapshots, Self::Records];
+    pub const ALL: [Self; 8] = [
+        Self::Config,
+        Self::ConfigCopy,
+        Self::Keys,
+        Self::KeysCopy,
+        Self::Packs,
+        Self::Snapshots,
+        Self::Records,
+        Self::Replaced,
+    ];
 }
 
 impl fmt::Display for Area {
@@ -47,6 +57,7 @@ impl fmt::Display for Area {
             Self::Packs => "pack",
             Self::Snapshots => "snapshot",
             Self::Records => "record",
+            Self::Replaced => "replaced object",
         })
     }
 }
@@ -152,6 +163,14 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// [`crate::StoreError::Missing`] if there is none.
     fn remove(&self, area: Area, name: &str) -> Result<()>;
+
+    /// Moves a damaged object into [`Area::Replaced`], durably, and gives its name there: the same, with a number
+    /// behind it if that is taken. It is never in neither place.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] if there is none.
+    fn retire(&self, area: Area, name: &str) -> Result<String>;
 
     /// Takes the repository's lock, waiting for it. It is released when the guard is dropped or the process dies.
     ///

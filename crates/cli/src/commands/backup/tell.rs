@@ -34,6 +34,10 @@ fn print(printer: Printer, args: &BackupArgs, outcome: &BackupOutcome) -> Outcom
     let (added, stored) = (size::show(statistics.added_bytes), size::show(statistics.stored_bytes));
     let verb = if args.dry_run { "Would add" } else { "Added" };
     say(&format!("{verb} to the repository: {added} ({stored} stored)"))?;
+    if outcome.healed.chunks > 0 {
+        let (chunks, bytes) = (table::count(outcome.healed.chunks, "chunk"), size::show(outcome.healed.bytes));
+        say(&format!("Healed: {chunks} ({bytes}) that were lost are there again, for older snapshots too"))?;
+    }
     say("")?;
     let (total, took) = (size::show(statistics.total_bytes), time::show_duration(duration(statistics)));
     say(&format!("processed {} files, {total} in {took}", statistics.total_files))?;
@@ -83,6 +87,8 @@ fn summary(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Bac
         snapshot_id: outcome.name.map(|name| name.to_string()),
         dry_run: args.dry_run,
         error_count: statistics.errors,
+        healed_chunks: outcome.healed.chunks,
+        healed_bytes: outcome.healed.bytes,
         apps: outcome.snapshot.applications.iter().map(objects::app).collect(),
     }
 }

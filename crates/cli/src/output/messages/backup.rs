@@ -100,6 +100,12 @@ pub(crate) struct BackupSummary {
     pub(crate) dry_run: bool,
     /// Items that are missing or incomplete in the snapshot. Not restic's.
     pub(crate) error_count: u64,
+    /// Chunks that had been lost and were stored again. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) healed_chunks: u64,
+    /// Their bytes. Not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) healed_bytes: u64,
     /// The applications that were captured. Not restic's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) apps: Vec<AppObject>,

@@ -12,6 +12,7 @@ mod check;
 mod failure;
 mod forget;
 mod prune;
+mod repair;
 mod repository;
 mod restore;
 mod snapshot;
@@ -24,6 +25,10 @@ pub(crate) use check::{CheckStatus, CheckSummary};
 pub(crate) use failure::{ExitError, ItemError};
 pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
 pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
+pub(crate) use repair::{
+    RepairConfigSummary, RepairIndexSummary, RepairPacksSummary, RepairSnapshotsSummary, RepairedCopy, RepairedPack,
+    ReturnedSnapshot, RewrittenSnapshot,
+};
 pub(crate) use repository::{Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version};
 pub(crate) use restore::{RestoreStatus, RestoreSummary, RestoreVerbose};
 pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};
@@ -59,6 +64,30 @@ pub(crate) enum Message {
     /// `prune`: the end.
     #[serde(rename = "summary")]
     PruneSummary(Box<PruneSummary>),
+    /// `repair config`: one copy that was not as it should be.
+    #[serde(rename = "copy")]
+    RepairedCopy(RepairedCopy),
+    /// `repair config`: the end.
+    #[serde(rename = "summary")]
+    RepairConfigSummary(RepairConfigSummary),
+    /// `repair index`: the end.
+    #[serde(rename = "summary")]
+    RepairIndexSummary(RepairIndexSummary),
+    /// `repair packs`: one pack.
+    #[serde(rename = "pack")]
+    RepairedPack(RepairedPack),
+    /// `repair packs`: the end.
+    #[serde(rename = "summary")]
+    RepairPacksSummary(RepairPacksSummary),
+    /// `repair snapshots`: one lost snapshot.
+    #[serde(rename = "returned")]
+    ReturnedSnapshot(ReturnedSnapshot),
+    /// `repair snapshots`: one snapshot with damage.
+    #[serde(rename = "rewritten")]
+    RewrittenSnapshot(RewrittenSnapshot),
+    /// `repair snapshots`: the end.
+    #[serde(rename = "summary")]
+    RepairSnapshotsSummary(RepairSnapshotsSummary),
     /// One item failed. On standard error.
     #[serde(rename = "error")]
     Error(ItemError),
