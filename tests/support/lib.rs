@@ -10,6 +10,7 @@
 
 mod binary;
 mod mutation;
+mod plot;
 mod running;
 mod small_disk;
 mod treering;
@@ -20,6 +21,7 @@ use treering_workloads::fingerprint::{Fingerprint, differences};
 
 pub use binary::binary;
 pub use mutation::mutate;
+pub use plot::plot;
 pub use running::{Ran, Running};
 pub use small_disk::SmallDisk;
 pub use treering::{Treering, count, id, run};

@@ -45,14 +45,14 @@ const MEASURES: [Measure; 6] = [
         value: |cell| cell.repository_bytes as f64 / MEGABYTE,
         digits: 1,
         compared: true,
-        rows: is_backup,
+        rows: changes_it,
     },
     Measure {
         title: "Files in the repository",
         value: |cell| cell.repository_files as f64,
         digits: 0,
         compared: false,
-        rows: is_backup,
+        rows: changes_it,
     },
     Measure {
         title: "Noise: CPU time of everything else, s",
@@ -63,9 +63,9 @@ const MEASURES: [Measure; 6] = [
     },
 ];
 
-/// Only backups change the repository.
-fn is_backup(step: &str) -> bool {
-    ["backup", "unchanged", "changed"].iter().any(|prefix| step.starts_with(prefix))
+/// Only these change the repository.
+fn changes_it(step: &str) -> bool {
+    ["backup", "unchanged", "changed", "prune"].iter().any(|prefix| step.starts_with(prefix))
 }
 
 /// All tables of a dataset, in Markdown.

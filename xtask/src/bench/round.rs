@@ -83,7 +83,9 @@ impl Round<'_> {
         self.step("list", Action::List)?;
         self.step(RESTORE, Action::Restore)?;
         self.step("check", Action::Check)?;
-        self.step("check_data", Action::CheckData)
+        self.step("check_data", Action::CheckData)?;
+        self.step("prune", Action::Prune)?;
+        self.step("check_pruned", Action::CheckData)
     }
 
     fn backup(&mut self, name: &str) -> Result<()> {

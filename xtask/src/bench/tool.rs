@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Restore,
     Check,
     CheckData,
+    /// Forget all snapshots but the last, and free the space.
+    Prune,
 }
 
 /// How a tool is called. `{repo}` and `{cache}` stand for paths in the environment, and only there.
@@ -31,6 +33,7 @@ struct Recipe {
     restore: &'static str,
     check: Option<&'static str>,
     check_data: Option<&'static str>,
+    prune: Option<&'static str>,
 }
 
 /// The name of the tool that the others are compared with.
@@ -50,6 +53,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#""$BIN" restore -q latest --target "$TARGET""#,
         check: Some(r#""$BIN" check"#),
         check_data: Some(r#""$BIN" check --read-data"#),
+        prune: Some(r#""$BIN" prune -q --keep-last 1 --group-by "" --yes"#),
     },
     Recipe {
         name: "restic",
@@ -61,6 +65,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#""$BIN" -q restore "latest:$LIVE" --target "$TARGET""#,
         check: Some(r#""$BIN" -q check"#),
         check_data: Some(r#""$BIN" -q check --read-data"#),
+        prune: Some(r#""$BIN" -q forget --keep-last 1 --group-by "" --prune"#),
     },
     Recipe {
         name: "rustic",
@@ -78,6 +83,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#""$BIN" restore "latest:$LIVE" "$TARGET""#,
         check: Some(r#""$BIN" check"#),
         check_data: Some(r#""$BIN" check --read-data"#),
+        prune: Some(r#""$BIN" forget --keep-last 1 --group-by "" --prune --instant-delete"#),
     },
     Recipe {
         name: "borg",
@@ -89,6 +95,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#"mkdir -p "$TARGET" && cd "$TARGET" && "$BIN" extract "::s$N""#,
         check: Some(r#""$BIN" check --archives-only"#),
         check_data: Some(r#""$BIN" check --verify-data"#),
+        prune: Some(r#""$BIN" prune --keep-last 1 && "$BIN" compact"#),
     },
     Recipe {
         name: "bupstash",
@@ -104,6 +111,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#"mkdir -p "$TARGET" && "$BIN" restore -q --into "$TARGET" "name=s$N""#,
         check: None,
         check_data: Some(r#""$BIN" get -q "name=s$N" > /dev/null"#),
+        prune: Some(r#"for i in $(seq 1 $((N - 1))); do "$BIN" rm -q "name=s$i"; done; "$BIN" gc -q"#),
     },
     Recipe {
         name: "conserve",
@@ -115,6 +123,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#""$BIN" restore --no-progress "$REPO" "$TARGET""#,
         check: Some(r#""$BIN" validate --no-progress --quick "$REPO""#),
         check_data: Some(r#""$BIN" validate --no-progress "$REPO""#),
+        prune: None,
     },
     Recipe {
         name: "rsync",
@@ -126,6 +135,7 @@ const RECIPES: [Recipe; 7] = [
         restore: r#"cp -a "$REPO/$N" "$TARGET""#,
         check: None,
         check_data: None,
+        prune: None,
     },
 ];
 
@@ -162,6 +172,7 @@ impl Tool {
             Action::Restore => Some(self.recipe.restore),
             Action::Check => self.recipe.check,
             Action::CheckData => self.recipe.check_data,
+            Action::Prune => self.recipe.prune,
         }
     }
 
