@@ -1,11 +1,13 @@
 //! Bringing forgotten snapshots back, as long as they were not pruned.
 //!
-//! Invariant: what is brought back is whole: it is a commit like any other (rule A12 of `docs/protocol.md`), refused if
-//! anything that the snapshot needs is gone.
+//! Invariant: what is brought back is whole, the second copy of its record included: it is a commit like any other (rule
+//! A12 of `docs/protocol.md`), refused if anything that the snapshot needs is gone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use treering_store::{Forgotten, PackName, Repository, StoreError};
+use treering_chunk::ChunkKind;
+use treering_store::{Compression, Forgotten, PackName, Repository, Session, SessionMode, StoreError};
 
 use crate::check::{Findings, Severity};
 use crate::error::{Result, SnapshotError};
@@ -42,37 +44,59 @@ pub fn list(repository: &Repository) -> Result<Vec<(Named, Forgotten)>> {
 ///
 /// [`SnapshotError::CannotBringBack`]; it stays forgotten then.
 pub fn undelete(
-    repository: &Repository,
+    repository: &Arc<Repository>,
     (named, forgotten): &(Named, Forgotten),
     progress: &dyn Progress,
 ) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let packs = packs_of(repository, named, progress)?;
+        // What an index of a moment ago says may have been repacked since.
+        repository.learn_packs()?;
+        let (mut packs, has_copy) = packs_of(repository, forgotten, named, progress)?;
+        // Whoever prunes leaves a live session's packs alone.
+        let session = if has_copy { None } else { Some(store_copy(repository, forgotten)?) };
+        packs.extend(session.iter().flat_map(Session::published));
         match repository.bring_back(forgotten, &packs) {
             // Somebody has copied what was in them, or it is gone: looking again tells.
-            Err(StoreError::PacksGone { .. }) => repository.learn_packs()?,
+            Err(StoreError::PacksGone { .. }) => {}
+            Err(StoreError::Missing { .. }) => {
+                let detail = "it was pruned, or brought back by somebody else, meanwhile".into();
+                return Err(SnapshotError::CannotBringBack { snapshot: named.0, detail });
+            }
             done => return Ok(done?),
         }
     }
     Err(SnapshotError::CannotBringBack { snapshot: named.0, detail: "its packs vanish while it is read".into() })
 }
 
-/// Packs that together hold all that a snapshot needs.
+/// Stores the second copy of a record again: a prune that was interrupted may have taken it, while all else is there.
+fn store_copy(repository: &Arc<Repository>, forgotten: &Forgotten) -> Result<Session> {
+    let session = Session::start(repository, None, Compression::DEFAULT, SessionMode::Store)?;
+    let mut sink = session.sink()?;
+    sink.put_again(ChunkKind::SnapshotCopy, &forgotten.bytes)?;
+    sink.flush()?;
+    session.flush()?;
+    Ok(session)
+}
+
+/// Packs that together hold all that a snapshot needs, and whether the second copy of its record is in them.
 fn packs_of(
     repository: &Repository,
+    forgotten: &Forgotten,
     (name, snapshot): &Named,
     progress: &dyn Progress,
-) -> Result<Vec<(PackName, u64)>> {
+) -> Result<(Vec<(PackName, u64)>, bool)> {
     let known = KnownChunks::read(repository, &repository.list_packs()?, progress)?;
     let (mut reader, mut findings) = (repository.reader()?, Findings::default());
     // A pack without a trailer cannot be relied on: what lies in it cannot be told.
     let mut follower = Follower::new(&mut reader, &known, &[], &mut findings, progress);
     follower.follow(*name, snapshot)?;
+    follower.follow_copy(*name, &repository.namer().id(ChunkKind::SnapshotCopy, &forgotten.bytes))?;
     let (seen, _) = follower.into_marks();
     if let Some(damage) = findings.list.iter().find(|finding| finding.severity == Severity::Damage) {
         return Err(SnapshotError::CannotBringBack { snapshot: *name, detail: describe(damage) });
     }
+    let has_copy = findings.list.iter().all(|finding| finding.severity != Severity::Repairable);
     let rows = (0..known.rows().len()).filter(|row| seen.has(*row));
     let packs: BTreeSet<_> = rows.filter_map(|row| known.pack_at(row)).map(|pack| (pack.name, pack.bytes)).collect();
-    Ok(packs.into_iter().collect())
+    Ok((packs.into_iter().collect(), has_copy))
 }

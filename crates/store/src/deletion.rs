@@ -105,12 +105,17 @@ impl Repository {
     /// # Errors
     ///
     /// [`StoreError::PacksGone`] if one of them was deleted meanwhile; the snapshot stays forgotten then.
+    /// [`StoreError::Missing`] if a prune has ended it, or somebody else has brought it back.
     pub fn bring_back(&self, forgotten: &Forgotten, packs: &[(PackName, u64)]) -> Result<()> {
         self.assert_writable()?;
         let mut staged = self.storage().stage()?;
         staged.append(&forgotten.bytes)?;
         staged.sync()?;
         let commit = self.lock(LockMode::Shared)?;
+        let record = forgotten.record.to_string();
+        if self.storage().length(Area::Records, &record)?.is_none() {
+            return Err(StoreError::Missing { area: Area::Records, name: record });
+        }
         let present = self.present_packs(packs)?;
         if present.len() < packs.len() {
             let gone = packs.iter().map(|(name, _)| name.to_string()).filter(|name| !present.contains(name)).collect();

@@ -188,6 +188,11 @@ impl StoreError {
         matches!(self, Self::Damaged { .. } | Self::Unsupported { .. } | Self::Io { .. }) && !self.is_out_of_space()
     }
 
+    /// Whether the index failed, and not for want of room: it can be made anew.
+    pub(crate) fn is_of_index(&self) -> bool {
+        matches!(self, Self::Index { .. }) && !self.is_out_of_space()
+    }
+
     /// Whether there was no room left on the device or in the quota.
     pub fn is_out_of_space(&self) -> bool {
         match self {

@@ -77,15 +77,28 @@ impl ChunkReader<'_> {
     ///
     /// [`StoreError::ChunkMissing`] if no pack has it.
     pub fn place(&mut self, id: &ChunkId) -> Result<Place> {
-        match self.index.find(id) {
-            Ok(Some(place)) => return Ok(place),
-            Ok(None) | Err(StoreError::Index { .. }) => {}
-            Err(other) => return Err(other),
+        if let Some(place) = self.find(id)? {
+            return Ok(place);
+        }
+        // Others may have repacked it since the index was opened; only then is the index to blame.
+        if self.repository.learns_in_doubt() {
+            self.learn_packs()?;
+            if let Some(place) = self.find(id)? {
+                return Ok(place);
+            }
         }
         self.repository.distrust_index("it did not lead to a chunk that is referred to")?;
         self.index = self.repository.index()?.reader()?;
         self.frames.clear();
         self.index.find(id)?.ok_or(StoreError::ChunkMissing { id: *id })
+    }
+
+    /// A damaged index knows nothing.
+    fn find(&self, id: &ChunkId) -> Result<Option<Place>> {
+        match self.index.find(id) {
+            Err(StoreError::Index { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// Whether a chunk lies anywhere, as far as the index knows. For those who ask in order to find damage.
@@ -129,12 +142,24 @@ impl ChunkReader<'_> {
     /// [`StoreError::ChunkMissing`], or damage.
     pub fn get(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
         for _ in 0..LOOKS {
-            let place = self.place(id)?;
-            match self.frame(&place) {
-                Err(StoreError::Missing { area: Area::Packs, .. }) => self.repository.learn_packs()?,
-                frame => return frame?.chunk(self.repository, &place, kind, id).map(<[u8]>::to_vec),
+            match self.get_at_once(kind, id) {
+                // Its pack was deleted since it was looked up; what is needed of it is in another one.
+                Err(StoreError::Missing { area: Area::Packs, .. }) => self.learn_packs()?,
+                done => return done,
             }
         }
         Err(StoreError::ChunkMissing { id: *id })
+    }
+
+    fn get_at_once(&mut self, kind: ChunkKind, id: &ChunkId) -> Result<Vec<u8>> {
+        let place = self.place(id)?;
+        let frame = self.frame(&place)?;
+        frame.chunk(self.repository, &place, kind, id).map(<[u8]>::to_vec)
+    }
+
+    fn learn_packs(&mut self) -> Result<()> {
+        self.repository.learn_packs()?;
+        self.index = self.repository.index()?.reader()?;
+        Ok(())
     }
 }

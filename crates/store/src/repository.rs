@@ -588,18 +588,21 @@ impl Repository {
 
     fn open_index_in(&self, folder: &std::path::Path) -> Result<Index> {
         std::fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-        let (path, packs) = (folder.join("index.db"), self.list_packs()?);
+        let path = folder.join("index.db");
         let is_new = !path.exists();
         match Index::open(&path, self.config.repository) {
-            Ok(index) => match self.catch_up(&index, &packs) {
+            // Listed after it was read: a pack that others publish and tell it of in between would look as if it were
+            // gone, and lose its rows.
+            Ok(index) => match self.catch_up(&index, &self.list_packs()?) {
                 Err(e @ StoreError::Index { .. }) if e.is_out_of_space() => Err(e),
                 Err(StoreError::Index { source, .. }) => self.rebuild_index(&path, source.to_string()),
                 done => done.map(|()| index),
             },
             Err(_) if is_new => {
                 let index = self.make_index(&path)?;
-                if !packs.is_empty() {
-                    self.notices.lock().push(Notice::Index(IndexNotice::Built { packs: packs.len() }));
+                let packs = index.pack_names().len();
+                if packs > 0 {
+                    self.notices.lock().push(Notice::Index(IndexNotice::Built { packs }));
                 }
                 Ok(index)
             }
@@ -641,6 +644,12 @@ impl Repository {
         let packs = index.pack_names().len();
         self.notices.lock().push(Notice::Index(IndexNotice::Rebuilt { reason, packs }));
         Ok(index)
+    }
+
+    /// Whether a chunk that the index does not know is worth a look for new packs: until the index was made anew, so
+    /// that many chunks that are missing do not cost a listing each.
+    pub(crate) fn learns_in_doubt(&self) -> bool {
+        !self.rebuilt.load(Ordering::Acquire)
     }
 
     /// Makes the index anew because it lacks what it should have; once in the life of a `Repository`.
@@ -720,13 +729,16 @@ impl Repository {
         PackedFrames::new(self.pack_unshared(name)?, &self.keys)
     }
 
-    /// Brings the index up to date with the packs that are there now.
+    /// Brings the index up to date with the packs that are there now. One that cannot be is made anew.
     ///
     /// # Errors
     ///
     /// If packs cannot be listed, or the index cannot be written.
     pub fn learn_packs(&self) -> Result<()> {
-        self.catch_up(&*self.index()?, &self.list_packs()?)
+        match self.catch_up(&*self.index()?, &self.list_packs()?) {
+            Err(e) if e.is_of_index() && self.learns_in_doubt() => self.distrust_index(&e.to_string()),
+            done => done,
+        }
     }
 
     /// The same, and the rows that the index should have of it; the trailer is opened once.

@@ -52,6 +52,8 @@ impl Structure {
         // On a medium that cannot be written nobody prunes: no lock is needed there, and none can be had.
         let lock = repository.storage().lock(LockMode::Shared).ok();
         let (all, listed) = (Snapshot::read_all(repository)?, repository.list_packs()?);
+        // A backup may have published some since the index was opened.
+        repository.learn_packs()?;
         let mut known = KnownChunks::read(repository, &listed, progress)?;
         let mut findings = base.clone();
         findings.add_store(found.iter().filter(|finding| known.is_listed(&finding.place)).cloned().collect());

@@ -400,3 +400,15 @@ fn what_is_pruned_meanwhile_is_no_damage() {
     assert!(prune.2.is_completed());
     assert_eq!((report.num_errors(), report.snapshots), (0, 1), "{report:#?}");
 }
+
+#[test]
+fn packs_that_appear_after_the_index_was_opened_are_no_finding() {
+    let home = Home::new();
+    home.commit(vec![file("a", b"1")]);
+    let other = home.reopen();
+    drop(other.reader().unwrap());
+    home.commit(vec![file("b", b"2")]);
+    let report = check_at(&other, Some(DataOptions::default()), NOW);
+    assert_eq!(report.num_errors(), 0, "{:?}", report.findings);
+    assert_eq!(report.snapshots, 2);
+}

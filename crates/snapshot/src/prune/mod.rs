@@ -253,12 +253,16 @@ impl<'r> Pruning<'r> {
 
     /// Ends what could be brought back before, and remembers second copies of it that are still in packs.
     fn end(&self, forgotten: &[Forgotten]) -> Result<()> {
-        let listing = self.repository.start_deletion()?.into_listing();
+        // Held to the end, so that nobody brings one of them back meanwhile.
+        let deletion = self.repository.start_deletion()?;
+        let listing = deletion.listing();
         let is_parent = |name: &RecordName| listing.sessions.iter().any(|session| session.parent == Some(*name));
         let ended: Vec<_> = forgotten.iter().filter(|kept| !is_parent(&kept.snapshot)).collect();
-        let copies = ended.iter().map(|kept| self.repository.namer().id(ChunkKind::SnapshotCopy, &kept.bytes));
+        // A visible one was brought back since, or its forget was interrupted: it was not pruned.
+        let pruned = ended.iter().filter(|kept| !listing.snapshots.contains(&kept.snapshot));
+        let copies = pruned.map(|kept| self.repository.namer().id(ChunkKind::SnapshotCopy, &kept.bytes));
         let (records, before) = read_pruned(self.repository)?;
-        let in_packs = |id: &ChunkId| self.live.is_in_packs(id, &listing);
+        let in_packs = |id: &ChunkId| self.live.is_in_packs(id, listing);
         let pruned: BTreeSet<ChunkId> = before.iter().copied().chain(copies).filter(in_packs).collect();
         if pruned != before {
             let ids: Vec<[u8; 32]> = pruned.iter().map(|id| *id.as_bytes()).collect();
@@ -268,6 +272,7 @@ impl<'r> Pruning<'r> {
         }
         let records: Vec<_> = ended.iter().map(|kept| kept.record).collect();
         self.repository.remove_records(&records)?;
+        drop(deletion);
         Ok(self.repository.keep_ballast()?)
     }
 }

@@ -308,3 +308,37 @@ fn second_copies_of_pruned_snapshots_are_remembered_while_they_lie_in_packs() {
     assert!(!read_pruned(&home.repository).unwrap().1.contains(&copy));
     assert_whole(&home, 1);
 }
+
+#[test]
+fn a_snapshot_that_is_visible_is_never_counted_among_the_pruned() {
+    let home = Home::new();
+    let (one, _) = home.commit(files(0..5));
+    let bytes = home.repository.record_bytes(one).unwrap();
+    // A forget that died before it could remove the snapshot.
+    home.repository.put_record(&Record::new(RecordKind::FORGOTTEN, bytes.clone())).unwrap();
+    let [kept] = &home.repository.list_forgotten().unwrap()[..] else { panic!() };
+    prune(&home, &[]);
+    assert_eq!(read_pruned(&home.repository).unwrap().1, BTreeSet::new());
+    assert_eq!(home.repository.list_forgotten().unwrap(), []);
+    // Nor is one brought back that a prune has ended since it was listed.
+    let refused = home.repository.bring_back(kept, &[]);
+    assert!(matches!(refused, Err(StoreError::Missing { .. })), "{refused:?}");
+    assert_whole(&home, 1);
+}
+
+#[test]
+fn a_snapshot_comes_back_with_the_second_copy_that_an_interrupted_prune_took() {
+    let home = Home::new();
+    let (one, _) = home.commit(files(0..5));
+    home.commit(files(0..5));
+    home.repository.forget_snapshot(one).unwrap();
+    // It got as far as the packs that nobody needs: that of the copy.
+    let pruning = plan(&home.repository, &[]).unwrap();
+    let removed: Vec<_> = pruning.plan().with(Action::Remove).map(|pack| pack.name).collect();
+    assert_eq!(removed.len(), 1);
+    home.repository.start_deletion().unwrap().remove(&removed).unwrap();
+    drop(pruning);
+    let reopened = home.reopen();
+    undelete::undelete(&reopened, &undelete::list(&reopened).unwrap()[0], &Silent).unwrap();
+    assert_whole(&home, 2);
+}

@@ -400,18 +400,22 @@ impl IndexReader {
         if self.index.is_empty.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let found = self.find_first(id).map_err(self.index.failed("read"))?;
-        if found.is_some() || !self.index.has_more.load(Ordering::Acquire) {
-            return Ok(found);
+        match self.find_first(id).map_err(self.index.failed("read"))? {
+            Some(Some(place)) => return Ok(Some(place)),
+            None if !self.index.has_more.load(Ordering::Acquire) => return Ok(None),
+            // The row is of another chunk, or of a pack that another process has learned since: then also rows of that
+            // process may stand behind it.
+            _ => {}
         }
         self.find_more(id).map_err(self.index.failed("read"))
     }
 
-    fn find_first(&self, id: &ChunkId) -> rusqlite::Result<Option<Place>> {
+    /// The first row of the key, if there is one, and the place that it proves.
+    fn find_first(&self, id: &ChunkId) -> rusqlite::Result<Option<Option<Place>>> {
         let mut select =
             self.connection.prepare_cached("SELECT seal, pack, frame, offset, length FROM chunk WHERE key = ?1")?;
         let row = select.query_row([id.prefix() as i64], read_row).optional()?;
-        Ok(row.flatten().and_then(|(seal, place)| self.proven(id, seal, place)))
+        Ok(row.map(|row| row.and_then(|(seal, place)| self.proven(id, seal, place))))
     }
 
     fn find_more(&self, id: &ChunkId) -> rusqlite::Result<Option<Place>> {

@@ -156,7 +156,7 @@ impl Shared {
     }
 
     fn send(&self, message: ToWriter) -> Result<()> {
-        let sender = self.to_writer.lock().clone();
+        let sender = self.to_writer.lock().clone().filter(|_| !self.has_failed());
         let sent = sender.is_some_and(|sender| sender.send(message).is_ok());
         if sent { Ok(()) } else { Err(self.poisoned()) }
     }
@@ -352,7 +352,11 @@ impl Session {
         let names: Vec<_> = gone.iter().filter_map(|(name, _)| *name).collect();
         self.shared.own.lock().retain(|(own, _)| !names.contains(own));
         self.shared.reused.lock().clear();
-        self.shared.index.remove(&names)?;
+        match self.shared.index.remove(&names) {
+            // Here they are dropped all the same; whoever opens the index next drops them there.
+            Err(e) if !e.is_of_index() => return Err(e),
+            _ => {}
+        }
         let shown =
             gone.iter().map(|(name, number)| name.map_or_else(|| format!("number {}", number.0), |n| n.to_string()));
         Ok(StoreError::PacksGone { packs: shown.collect() })

@@ -38,21 +38,24 @@ struct Publisher<'a> {
     rows: usize,
 }
 
-/// Runs until the writer ends, or fails.
+/// Runs until the writer ends.
 pub(super) fn run(
     shared: &Shared,
     registration: Option<&Mutex<Box<dyn Registered>>>,
     from_writer: &Receiver<ToPublisher>,
 ) {
     let mut publisher = Publisher { shared, registration, batch: Vec::new(), rows: 0 };
+    let mut has_failed = false;
     for message in from_writer {
+        // As the writer does: what is left in the channel is never answered.
+        if has_failed {
+            continue;
+        }
         if let Err(e) = publisher.handle(message) {
             shared.fail(e);
-            break;
+            has_failed = true;
         }
     }
-    // After a failure who waits for an answer learns that none will come: its sender goes with the message.
-    from_writer.iter().for_each(drop);
 }
 
 impl Publisher<'_> {
@@ -60,7 +63,8 @@ impl Publisher<'_> {
         match message {
             ToPublisher::Pack(pack) => self.pack(*pack),
             ToPublisher::Flush(reply) => {
-                self.tell_index()?;
+                // Recorded before the answer: who waits asks for the failure as soon as it is there.
+                self.tell_index().unwrap_or_else(|e| self.shared.fail(e));
                 // Whoever asked may have given up; that is not our failure.
                 reply.send(()).or(Ok(()))
             }
@@ -82,10 +86,15 @@ impl Publisher<'_> {
         if self.rows >= INDEX_BATCH_ROWS { self.tell_index() } else { Ok(()) }
     }
 
+    /// An index that cannot be told is made anew, for others; in this session the chunks go on to be under way.
     fn tell_index(&mut self) -> Result<()> {
-        self.shared.index.add(&self.batch)?;
-        for chunk in self.batch.iter().flat_map(|pack| &pack.trailer.frames).flat_map(|frame| &frame.chunks) {
-            self.shared.under_way.remove(&chunk.id());
+        match self.shared.index.add(&self.batch) {
+            Err(e) if e.is_of_index() => self.shared.repository.distrust_index(&e.to_string())?,
+            Err(e) => return Err(e),
+            Ok(()) => {
+                let frames = self.batch.iter().flat_map(|pack| &pack.trailer.frames);
+                frames.flat_map(|frame| &frame.chunks).for_each(|chunk| self.shared.under_way.remove(&chunk.id()));
+            }
         }
         self.batch.clear();
         self.rows = 0;

@@ -166,6 +166,21 @@ fn a_commit_waits_for_a_deletion() {
     });
 }
 
+/// The failure comes while the flush waits in the queue behind the pack that fails.
+#[test]
+fn a_pack_that_cannot_be_published_ends_the_flush() {
+    for _ in 0..5 {
+        let home = home();
+        let session = start(&home.repository, None);
+        put(&session, 0..20);
+        std::fs::remove_dir_all(home._folder.path().join("rings/packs")).unwrap();
+        let (sender, receiver) = bounded(1);
+        std::thread::spawn(move || sender.send(session.flush()));
+        let flushed = receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("the flush hangs");
+        assert!(matches!(flushed, Err(StoreError::Io { .. })), "{flushed:?}");
+    }
+}
+
 #[test]
 fn a_live_session_is_seen_and_names_its_packs_before_they_appear() {
     let home = home();
@@ -468,4 +483,67 @@ fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
     }
     let found = home.repository.repair_config(false).unwrap();
     assert_eq!(found.iter().map(|found| found.repair).collect::<Vec<_>>(), [Lost, Lost]);
+}
+
+/// Damage in pages that opening does not read shows when the index is told of new packs.
+#[test]
+fn an_index_that_turns_out_to_be_damaged_stops_nobody() {
+    let home = home();
+    let first = start(&home.repository, None);
+    put(&first, 0..400);
+    first.commit(vec![]).unwrap();
+    drop(first);
+    let path = home._folder.path().join("rings/index/index.db");
+    let damage = |repository: &Repository| {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let page = "SELECT rootpage FROM sqlite_schema WHERE name = 'chunk'";
+        let page: i64 = connection.query_row(page, [], |row| row.get(0)).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], (page as u64 - 1) * 4096).unwrap();
+        repository.take_notices()
+    };
+    let reopened = home.reopen();
+    reopened.index().unwrap();
+    damage(&reopened);
+    let session = start(&reopened, None);
+    put(&session, 400..420);
+    session.commit(b"second".to_vec()).unwrap();
+    drop(session);
+    assert_readable(&home.reopen(), 0..420);
+    let pruning = home.reopen();
+    pruning.index().unwrap();
+    damage(&pruning);
+    let [.., pack] = data_packs(&home)[..] else { panic!() };
+    home.storage.remove(Area::Packs, &pack.to_string()).unwrap();
+    pruning.learn_packs().unwrap();
+    assert!(format!("{:?}", pruning.take_notices()).contains("Rebuilt"));
+}
+
+/// Another process has stored a chunk again and deleted the pack in which this one knew it.
+#[test]
+fn a_chunk_that_others_have_repacked_is_found_without_a_new_index() {
+    let home = home();
+    let first = start(&home.repository, None);
+    put(&first, 0..20);
+    first.commit(vec![]).unwrap();
+    drop(first);
+    // One looks the chunks up before, one after.
+    let (looking, reading) = (home.reopen(), home.reopen());
+    drop((looking.reader().unwrap(), reading.reader().unwrap()));
+    let [old] = data_packs(&home)[..] else { panic!() };
+    let repacking = start(&home.repository, None);
+    let mut sink = repacking.sink().unwrap();
+    for seed in 0..20 {
+        sink.put_again(ChunkKind::Data, &chunk(seed)).unwrap();
+    }
+    sink.flush().unwrap();
+    repacking.flush().unwrap();
+    home.storage.remove(Area::Packs, &old.to_string()).unwrap();
+    assert_readable(&looking, 0..20);
+    home.repository.learn_packs().unwrap();
+    assert_readable(&reading, 0..20);
+    let notices = format!("{:?}", [looking.take_notices(), reading.take_notices()]);
+    assert!(!notices.contains("Rebuilt"), "{notices}");
 }

@@ -97,7 +97,7 @@ struct Writer<'a> {
     to_publisher: &'a Sender<ToPublisher>,
 }
 
-/// Runs until the session lets go of its end, or fails.
+/// Runs until the session lets go of its end.
 pub(super) fn run(
     shared: &Shared,
     mode: SessionMode,
@@ -107,16 +107,14 @@ pub(super) fn run(
     let (packs, rolled_early) = (HashMap::new(), HashMap::new());
     let mut writer = Writer { shared, mode, packs, rolled_early, flush: None, to_publisher };
     for message in from_sinks {
-        if let Err(e) = writer.handle(message) {
-            shared.fail(e);
-            break;
+        // After a failure everything is taken and dropped: a flush that stays in the channel is waited for, for ever.
+        if !shared.has_failed() {
+            writer.handle(message).unwrap_or_else(|e| shared.fail(e));
+        }
+        if shared.has_failed() {
+            writer.flush = None;
         }
     }
-    // After a failure nobody sends any more, and who waits for an answer learns that none will come: its sender goes
-    // with the message.
-    drop(writer);
-    *shared.to_writer.lock() = None;
-    from_sinks.iter().for_each(drop);
 }
 
 impl Writer<'_> {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use treering_snapshot::SnapshotError;
 use treering_snapshot::backup::{self as library, BackupOptions, BackupOutcome};
+use treering_store::StoreError;
 
 use self::plan::Plan;
 use self::stream::Stream;
@@ -34,15 +35,26 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> Outcome {
     }
     context.with_repository(|opened| {
         process::catch_signals()?;
-        let plan = Plan::make(context, opened, args, &settings)?;
-        plan.tell_parent(context, args)?;
-        let outcome =
-            take(context, opened, &plan, &settings.source).map_err(|failure| failure.safe(NOTHING_COMMITTED))?;
+        // Each time the parent was forgotten meanwhile there is a snapshot less to choose from.
+        let outcome = loop {
+            let plan = Plan::make(context, opened, args, &settings)?;
+            plan.tell_parent(context, args)?;
+            let taken = take(context, opened, &plan, &settings.source).map_err(|f| f.safe(NOTHING_COMMITTED))?;
+            if let Some(outcome) = taken {
+                break outcome;
+            }
+        };
         tell::tell(context, args, &outcome)
     })
 }
 
-fn take(context: &Context, opened: &Opened, plan: &Plan<'_>, source: &Source) -> Result<BackupOutcome, Failure> {
+/// `None`: the parent was forgotten before anything was read.
+fn take(
+    context: &Context,
+    opened: &Opened,
+    plan: &Plan<'_>,
+    source: &Source,
+) -> Result<Option<BackupOutcome>, Failure> {
     let listener = Listener::start(Task::Backup, &context.settings, context.printer);
     let options = plan.options(&listener);
     let outcome = match source {
@@ -51,10 +63,14 @@ fn take(context: &Context, opened: &Opened, plan: &Plan<'_>, source: &Source) ->
         Source::Command { words, .. } => stored(opened, &options, Stream::of_command(words)?),
     };
     listener.finish();
-    outcome.map_err(|error| match process::is_interrupted() {
-        true => SnapshotError::Interrupted.into(),
-        false => error.into(),
-    })
+    match outcome {
+        // A command has been started by now, and is not started twice.
+        Err(SnapshotError::Store(StoreError::ParentGone { .. })) if !matches!(source, Source::Command { .. }) => {
+            Ok(None)
+        }
+        Err(_) if process::is_interrupted() => Err(SnapshotError::Interrupted.into()),
+        done => Ok(Some(done?)),
+    }
 }
 
 fn stored(opened: &Opened, options: &BackupOptions<'_>, stream: Stream) -> Result<BackupOutcome, SnapshotError> {
