@@ -2,16 +2,20 @@
 //!
 //! Owns: building and running the binary, reading what it prints, stopping and killing it at chosen moments, and
 //! changing and comparing folders.
-//! Never: uses a crate of the product: what the tests see is what a user sees. A test that needs a library takes it by
-//! itself.
+//! Never: uses a crate of the product for more than the names of snapshots, but in `machine` and `sim`, which run the
+//! library on a disk in memory: what all others see is what a user sees. A test that needs a library takes it by itself.
 //! Invariant: no `TREERING_*` variable of the caller reaches the program, and nothing that it runs outlives its test.
 //!
 //! Whatever fails here panics with the output of the program: these are tests.
 
 mod binary;
+mod campaign;
+pub mod ledger;
+pub mod machine;
 mod mutation;
 mod plot;
 mod running;
+pub mod sim;
 mod small_disk;
 mod treering;
 
@@ -20,14 +24,15 @@ use std::path::Path;
 use treering_workloads::fingerprint::{Fingerprint, differences};
 
 pub use binary::binary;
+pub use campaign::Campaign;
 pub use mutation::mutate;
 pub use plot::plot;
 pub use running::{Ran, Running};
 pub use small_disk::SmallDisk;
-pub use treering::{Treering, count, id, run};
+pub use treering::{Treering, count, id, name, run};
 
 /// What can be missing on a machine, with the packages that bring it.
-const PACKAGES: &str = "install the Debian packages: util-linux mount";
+const PACKAGES: &str = "install the Debian packages: faketime mount strace util-linux";
 
 /// The fingerprint of a folder.
 pub fn fingerprint(folder: &Path) -> Fingerprint {

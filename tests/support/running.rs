@@ -104,6 +104,20 @@ impl Running {
         });
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Stops it wherever it is. Says whether it had not ended before.
+    pub fn stop(&mut self) -> bool {
+        let is_running = self.is_running();
+        if is_running {
+            self.signal(Signal::STOP);
+        }
+        is_running
+    }
+
     /// Lets it go on.
     pub fn go_on(&self) {
         self.signal(Signal::CONT);

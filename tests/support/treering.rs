@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use treering_snapshot::SnapshotName;
+use treering_workloads::fingerprint::Fingerprint;
 
+use crate::ledger::Ledger;
 use crate::running::{Ran, Running};
 
 /// A repository that a key file opens: it starts at once, while a passphrase costs seconds in a debug build.
@@ -43,6 +46,17 @@ impl Treering {
         Self { repository: repository.clone(), key_file: key_file.clone(), cache: cache.clone(), wrapper }
     }
 
+    /// What opens this one, on a repository at another place, which need not exist.
+    pub fn on(&self, repository: &Path) -> Self {
+        let Self { key_file, cache, wrapper, .. } = self;
+        Self {
+            repository: repository.to_owned(),
+            key_file: key_file.clone(),
+            cache: cache.clone(),
+            wrapper: wrapper.clone(),
+        }
+    }
+
     /// Where the repository is.
     pub fn repository(&self) -> &Path {
         &self.repository
@@ -61,7 +75,8 @@ impl Treering {
         command
     }
 
-    fn bare(&self, verb: &str) -> Command {
+    /// A command that needs no repository.
+    pub fn bare(&self, verb: &str) -> Command {
         let binary = crate::binary();
         let mut command = match self.wrapper.split_first() {
             None => Command::new(binary),
@@ -101,10 +116,41 @@ impl Treering {
         run(&mut command).expect(0)
     }
 
+    /// Insists that a snapshot restores to exactly this.
+    #[track_caller]
+    pub fn assert_restores(&self, snapshot: &str, target: &Path, expected: &Fingerprint) {
+        self.restore(snapshot, target);
+        crate::assert_same(expected, &crate::fingerprint(target));
+        std::fs::remove_dir_all(target).expect("what was restored can be removed");
+    }
+
     /// Insists that a check that reads all data finds nothing.
     #[track_caller]
     pub fn check(&self) -> Ran {
         run(self.command("check").arg("--read-data")).expect(0)
+    }
+
+    /// The names of the snapshots, oldest first.
+    #[track_caller]
+    pub fn names(&self) -> Vec<SnapshotName> {
+        self.snapshots().iter().map(|snapshot| name(&snapshot["id"])).collect()
+    }
+
+    /// Insists that the repository holds what the ledger says, when nobody is at work on it: every snapshot is restored.
+    #[track_caller]
+    pub fn assert_holds(&self, ledger: &mut Ledger<Fingerprint>, target: &Path) {
+        let seen = self.names();
+        let mut read = |name: SnapshotName| {
+            self.restore(&name.to_string(), target);
+            let restored = crate::fingerprint(target);
+            std::fs::remove_dir_all(target).map_err(|error| error.to_string())?;
+            Ok(restored)
+        };
+        ledger.settle(&seen, &mut read).unwrap_or_else(|wrong| panic!("{wrong}"));
+        for name in seen {
+            let expected = ledger.tree(name).unwrap_or_else(|| panic!("nobody knows {name}"));
+            self.assert_restores(&name.to_string(), target, expected);
+        }
     }
 
     /// The snapshots, oldest first.
@@ -134,6 +180,12 @@ pub fn run(command: &mut Command) -> Ran {
 #[track_caller]
 pub fn id(summary: &Value) -> String {
     summary["snapshot_id"].as_str().unwrap_or_else(|| panic!("no snapshot was written: {summary}")).to_owned()
+}
+
+/// A name as JSON has it.
+#[track_caller]
+pub fn name(value: &Value) -> SnapshotName {
+    value.as_str().and_then(SnapshotName::from_hex).unwrap_or_else(|| panic!("{value} is no name of a snapshot"))
 }
 
 /// A number in a summary; what is left out is zero.

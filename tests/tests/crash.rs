@@ -1,16 +1,13 @@
-//! Backups that are killed at any moment, and a disk that fills up: what was acknowledged stays whole, and the next backup
-//! goes on from what was stored. `TREERING_TEST_KILLS` sets how often a backup is killed (20 if it is not set),
-//! `TREERING_TEST_SEED` the moments.
+//! A first backup that is killed goes on from what was stored, and a disk that fills up hurts nothing. Kills at any moment
+//! are in `kill.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
 
-use treering_tests::{Running, SmallDisk, Treering, assert_same, count, fingerprint, id, megabytes, run, setting};
+use treering_tests::{Running, SmallDisk, Treering, assert_same, count, fingerprint, id, megabytes, run};
 use treering_workloads::Random;
-use treering_workloads::fingerprint::Fingerprint;
 
 /// A pack is closed when it has so many bytes.
 const PACK_BYTES: u64 = 64 << 20;
@@ -24,62 +21,6 @@ fn add(tree: &Path, random: &mut Random, name: &str) {
         let length = random.below(50_000) as usize;
         fs::write(folder.join(number.to_string()), random.bytes(length)).unwrap();
     }
-}
-
-#[track_caller]
-fn assert_restores(treering: &Treering, snapshot: &str, target: &Path, expected: &Fingerprint) {
-    treering.restore(snapshot, target);
-    assert_same(expected, &fingerprint(target));
-    fs::remove_dir_all(target).unwrap();
-}
-
-#[test]
-fn backups_killed_at_any_moment_leave_everything_whole() {
-    let seed = setting("TREERING_TEST_SEED", Random::named(since_epoch(), "moments").next_u64());
-    println!("TREERING_TEST_SEED={seed}");
-    let mut random = Random::named(seed, "kills");
-    let temp = tempfile::tempdir().unwrap();
-    let treering = Treering::init(temp.path());
-    let (tree, target) = (temp.path().join("tree"), temp.path().join("restored"));
-    add(&tree, &mut random, "first");
-    let started = Instant::now();
-    let mut kept = vec![(id(&treering.backup(&tree)), fingerprint(&tree))];
-    let whole = started.elapsed();
-    let (rounds, mut killed) = (setting("TREERING_TEST_KILLS", 20), 0);
-    for round in 1..=rounds {
-        // Each round has as much to do as the first, and the tree does not grow.
-        add(&tree, &mut random, if round % 2 == 0 { "even" } else { "odd" });
-        let running = Running::start(&mut treering.backup_command(&tree));
-        std::thread::sleep(Duration::from_micros(random.below(whole.as_micros() as u64 / 2 + 1)));
-        let ran = running.kill();
-        killed += u32::from(ran.was_killed());
-        // What it acknowledged before it was killed must be there.
-        for summary in ran.messages("summary") {
-            kept.push((id(&summary), fingerprint(&tree)));
-        }
-        let ids: Vec<String> = treering.snapshots().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
-        assert!(kept.iter().all(|(id, _)| ids.contains(id)), "a snapshot is lost");
-        if round % 4 == 0 {
-            kept.push((id(&treering.backup(&tree)), fingerprint(&tree)));
-            treering.check();
-            let (snapshot, expected) = kept.last().unwrap();
-            assert_restores(&treering, snapshot, &target, expected);
-        }
-    }
-    println!("{killed} of {rounds} were killed in time");
-    assert!(killed * 4 > rounds, "too few backups were killed in time: {killed}");
-    // A snapshot that was published and not yet acknowledged is whole as well.
-    for snapshot in treering.snapshots() {
-        let snapshot = snapshot["id"].as_str().unwrap();
-        match kept.iter().find(|(id, _)| id == snapshot) {
-            Some((_, expected)) => assert_restores(&treering, snapshot, &target, expected),
-            None => drop(treering.restore(snapshot, &target)),
-        }
-    }
-}
-
-fn since_epoch() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
 /// A first backup has no parent to build on: what it had stored is found by the index alone.
@@ -139,15 +80,15 @@ fn a_full_disk_is_said_and_hurts_nothing() {
         assert_eq!(ran.message("exit_error")["code"], 14, "{ran}");
         assert_eq!(treering.snapshots().len(), 1, "a snapshot was written that cannot be whole");
         treering.check();
-        assert_restores(&treering, &snapshot, &target, &before);
+        treering.assert_restores(&snapshot, &target, &before);
     }
 
     disk.shell(&format!("mount -o remount,size=200m '{}'", mounted.display()));
     let after = fingerprint(&tree);
     let second = id(&treering.backup(&tree));
     treering.check();
-    assert_restores(&treering, &second, &target, &after);
-    assert_restores(&treering, &snapshot, &target, &before);
+    treering.assert_restores(&second, &target, &after);
+    treering.assert_restores(&snapshot, &target, &before);
 }
 
 /// With nothing left at all, and nobody there who could make room, what is stored can still be had.
@@ -163,7 +104,7 @@ fn a_repository_on_a_full_disk_restores() {
     let snapshot = id(&treering.backup(&tree));
     disk.shell(&format!("! head -c 40m /dev/zero > '{}/filler'", mounted.display()));
     assert_eq!(treering.snapshots().len(), 1);
-    assert_restores(&treering, &snapshot, &temp.path().join("restored"), &fingerprint(&tree));
+    treering.assert_restores(&snapshot, &temp.path().join("restored"), &fingerprint(&tree));
     treering.check();
 }
 
@@ -181,5 +122,5 @@ fn a_full_target_is_said() {
     let mut command = treering.command("restore");
     run(command.args(["--snapshot", &snapshot, "--target"]).arg(mounted.join("restored"))).expect(14);
     treering.check();
-    assert_restores(&treering, &snapshot, &temp.path().join("elsewhere"), &fingerprint(&tree));
+    treering.assert_restores(&snapshot, &temp.path().join("elsewhere"), &fingerprint(&tree));
 }

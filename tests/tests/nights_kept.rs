@@ -1,17 +1,17 @@
 //! Nights of a Jpom home and a JE environment under one retention, with what goes wrong in a quarter of a year: a backup,
 //! a prune and a backup again are killed, the disk fills up, a pack is damaged. Every snapshot that is kept stays exact.
 //!
-//! `TREERING_TEST_NIGHTS` sets how many nights there are (9 if it is not set, 90 for a campaign), `TREERING_TEST_SEED`
-//! the moments of the kills, `TREERING_WRITE_PLOT` a file that the sizes are drawn in.
+//! A campaign: a round is a night, the seed decides the moments of the kills. `TREERING_WRITE_PLOT` names a file that the
+//! sizes are drawn in.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use treering_tests::{Ran, Running, SmallDisk, Treering, assert_same, count, fingerprint, id, plot, run, setting};
+use treering_tests::{Campaign, Ran, Running, SmallDisk, Treering, assert_same, count, fingerprint, id, plot, run};
 use treering_workloads::fingerprint::Fingerprint;
 use treering_workloads::h2;
 use treering_workloads::je::Environment;
@@ -146,16 +146,14 @@ fn date(night: u32) -> String {
 
 #[test]
 fn every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights() {
-    let nights: u32 = setting("TREERING_TEST_NIGHTS", 9);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64;
-    let seed = setting("TREERING_TEST_SEED", now);
-    println!("TREERING_TEST_SEED={seed}");
+    let campaign = Campaign::start("nights", 9);
+    let nights = u32::try_from(campaign.rounds).unwrap();
     let temp = tempfile::tempdir().unwrap();
     let mounted = temp.path().join("disk");
     std::fs::create_dir(&mounted).unwrap();
     let disk = SmallDisk::mount(&mounted, DISK_BYTES);
     let treering = Treering::init_at(&mounted.join("repository"), temp.path(), disk.wrapper());
-    let random = Random::named(seed, "nights");
+    let random = campaign.random("kills");
     let mut rings = Rings { disk, mounted, treering, kept: BTreeMap::new(), random };
     let mut systems = Systems::create(temp.path());
     let (mut source, mut stored, mut counts) = (Vec::new(), Vec::new(), Vec::new());
@@ -201,13 +199,18 @@ fn every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights() {
             } else {
                 h2::Database::open(&target).unwrap().count(Access::ReadOnly).unwrap()
             };
-            assert_eq!(found, if is_je { contents.1.clone() } else { contents.0.clone() });
+            assert_eq!(found, if is_je { contents.1 } else { contents.0 });
         }
         std::fs::remove_dir_all(target).unwrap();
     }
     for (night, ((source, stored), snapshots)) in source.iter().zip(&stored).zip(&counts).enumerate() {
         println!("night {:2}: source {source:.1} MB, repository {stored:.1} MB, {snapshots} snapshots", night + 1);
     }
+    let (grown, left, snapshots) = (source[source.len() - 1], stored[stored.len() - 1], counts[counts.len() - 1]);
+    campaign.end(&format!(
+        "{nights} nights, three kills, a full disk, a damaged pack; {grown:.0} MB of source, {left:.0} MB of packs and \
+         {snapshots} snapshots at the end"
+    ));
     if let Some(path) = std::env::var_os("TREERING_WRITE_PLOT") {
         let lines = [("source", source), ("repository", stored), ("snapshots", counts)];
         let title = "A Jpom home and a JE environment: --keep-daily 14 --keep-weekly 8 --keep-monthly 12";

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bench;
+mod campaign;
 mod ci;
 mod error;
 mod try_out;
@@ -29,6 +30,8 @@ enum Command {
     Ci(ci::Arguments),
     /// Build treering and back a folder up with it, into a repository in ~/treering-try
     Try(try_out::Arguments),
+    /// Run a random test at its full size
+    Campaign(campaign::Arguments),
     /// Measure treering beside the backup tools found on PATH
     Bench(bench::Arguments),
     /// Run and measure one command (bench starts this for every cell)
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Ci(arguments) => ci::run(&arguments),
         Command::Try(arguments) => try_out::run(&arguments),
+        Command::Campaign(arguments) => campaign::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Cell(arguments) => bench::cell::run(&arguments),
     };
