@@ -16,6 +16,7 @@ use std::thread::ThreadId;
 use treering_snapshot::progress::{Event, Progress, Silent};
 use treering_snapshot::prune::Unused;
 use treering_snapshot::{SnapshotError, SnapshotName};
+use treering_store::storage::{Area, Storage};
 use treering_store::{FindingPlace, Repository, StoreError};
 use treering_tests::Campaign;
 use treering_tests::ledger::{Ledger, Tree};
@@ -225,6 +226,11 @@ impl History {
                 (Work::Prune { .. }, SnapshotError::NothingWouldRemain) => true,
                 // Somebody else forgot it first.
                 (Work::Forget(_) | Work::Read(_), SnapshotError::Store(StoreError::Missing { .. })) => is_interrupted,
+                // Somebody else has forgotten and pruned it since.
+                (Work::Read(name), SnapshotError::Store(StoreError::ChunkMissing { .. })) => {
+                    is_interrupted
+                        && self.disk.length(Area::Snapshots, &name.to_string()).is_ok_and(|found| found.is_none())
+                }
                 _ => false,
             };
         if may { Ok(()) } else { Err(format!("{} fails: {}", shown(what), with_causes(&error))) }

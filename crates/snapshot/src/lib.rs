@@ -15,6 +15,9 @@ pub mod diff;
 mod error;
 pub mod filter;
 mod follow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod known;
 pub mod list;
 pub mod node;

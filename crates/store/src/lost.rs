@@ -132,7 +132,7 @@ impl Repository {
     }
 }
 
-fn decode(body: &[u8]) -> Result<Vec<(ChunkId, ChunkKind)>> {
+pub(crate) fn decode(body: &[u8]) -> Result<Vec<(ChunkId, ChunkKind)>> {
     const WHAT: &str = "a record of lost chunks";
     let list: Vec<([u8; 32], u8)> = codec::decode(body, RECORD_MOST_BYTES, WHAT)?;
     if !list.is_sorted_by(|a, b| a.0 < b.0) {

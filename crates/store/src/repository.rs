@@ -327,17 +327,6 @@ impl Repository {
         Ok(name)
     }
 
-    /// Removes a record of `records/` that another one has taken the place of; durable.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Missing`] if there is none of that name.
-    pub fn remove_record(&self, name: RecordName) -> Result<()> {
-        self.assert_writable()?;
-        self.storage.remove(Area::Records, &name.to_string())?;
-        self.storage.sync(Area::Records, &[&name.to_string()])
-    }
-
     /// Drops a snapshot: what it said is kept in a record of its own first, so that it can be brought back until its
     /// chunks are reclaimed. On a full disk the room for that is taken from what is kept for it.
     ///

@@ -70,14 +70,7 @@ impl Ledger {
         for body in self.bodies(ENTRIES_MOST) {
             repository.put_record(&Record::new(RecordKind::LEDGER, body))?;
         }
-        for name in old {
-            match repository.remove_record(*name) {
-                // Another check was quicker.
-                Ok(()) | Err(StoreError::Missing { .. }) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(())
+        repository.remove_records(old)
     }
 
     fn bodies(&self, entries_most: usize) -> Vec<Vec<u8>> {
@@ -92,6 +85,26 @@ impl Ledger {
 fn decode(entry: &[u8; ENTRY_BYTES]) -> Option<(PackName, i64)> {
     let (name, time) = (entry.first_chunk::<32>()?, entry.last_chunk::<8>()?);
     Some((PackName::from_bytes(*name), i64::from_le_bytes(*time)))
+}
+
+/// Its entry point for fuzzing.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    pub(crate) fn run(bytes: &[u8]) -> bool {
+        let mut ledger = Ledger::default();
+        if ledger.merge(bytes).is_err() {
+            return false;
+        }
+        assert_eq!(ledger.bodies(usize::MAX).concat(), bytes);
+        true
+    }
+
+    pub(crate) fn seeds() -> Vec<Vec<u8>> {
+        let times = [(1, 5), (2, -1)].map(|(number, time)| (PackName::from_bytes([number; 32]), time));
+        [Ledger::default(), Ledger { times: times.into() }].map(|ledger| ledger.bodies(9).concat()).to_vec()
+    }
 }
 
 #[cfg(test)]

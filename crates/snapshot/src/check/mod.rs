@@ -12,6 +12,8 @@ mod choose;
 mod data;
 mod findings;
 mod ledger;
+#[cfg(feature = "fuzzing")]
+pub(crate) use ledger::fuzzing;
 mod names;
 mod records;
 mod structure;

@@ -96,7 +96,7 @@ fn what_is_whole_of_a_damaged_pack_stays_and_what_is_lost_is_recorded() {
     // Each of them has a frame of its own, for their noise does not compress.
     let (name, _) = home.commit(vec![file("a", &noise(1, 64 << 10)), file("b", &noise(2, 64 << 10)), file("c", b"c")]);
     let pack = pack_of(&home.repository, &data_id(&home, b"c"));
-    // A byte near its start is in the first frame.
+    // A byte near its start is in the first frame, whichever that is: frames are encoded by several threads.
     home.flip(Area::Packs, &pack.to_string(), 200);
     let planned = packs(&home, true, true);
     assert_eq!(home.reopen().replaced().unwrap(), []);
@@ -105,7 +105,7 @@ fn what_is_whole_of_a_damaged_pack_stays_and_what_is_lost_is_recorded() {
     assert_eq!(planned, repaired);
     let [mended] = &repaired.packs[..] else { panic!("{repaired:?}") };
     assert_eq!(mended.name, pack);
-    assert!(mended.salvage.has_trailer && mended.salvage.lost_chunks > 10, "{mended:?}");
+    assert!(mended.salvage.has_trailer && mended.salvage.lost_chunks > 0, "{mended:?}");
     assert_eq!(repaired.lost.len() as u64, mended.salvage.lost_chunks);
     assert_eq!(*home.reopen().lost_chunks().unwrap().chunks(), repaired.lost);
     assert_eq!(home.reopen().replaced().unwrap()[0].name, pack.to_string());
@@ -114,8 +114,7 @@ fn what_is_whole_of_a_damaged_pack_stays_and_what_is_lost_is_recorded() {
     let mended = snapshots(&home, false);
     let [rewritten] = &mended.rewritten[..] else { panic!("{mended:?}") };
     assert_eq!(planned.rewritten[0].losses, rewritten.losses);
-    // The second file begins in the frame that the first one ends in.
-    assert!(rewritten.losses.files.contains(Path::new("/a")) && !rewritten.losses.files.contains(Path::new("/c")));
+    assert!((1..3).contains(&rewritten.losses.files.len()), "{:?}", rewritten.losses);
     assert_eq!(rewritten.original, name);
     let kept = paths(&home, rewritten.name.unwrap());
     assert_eq!(kept.len() + rewritten.losses.files.len(), 3);

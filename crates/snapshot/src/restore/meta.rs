@@ -34,6 +34,15 @@ pub(super) struct Meta {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Owner and group for the kernel. The largest number is nobody's: to the kernel it means "leave it as it is", so that a
+/// set-id bit would come on a file of whoever restores.
+fn ids((uid, gid): (u32, u32)) -> rustix::io::Result<(Option<Uid>, Option<Gid>)> {
+    match uid == u32::MAX || gid == u32::MAX {
+        true => Err(rustix::io::Errno::INVAL),
+        false => Ok((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))),
+    }
+}
+
 impl Meta {
     /// Of a node, without what is withheld.
     pub(super) fn of(node: &Node, ownership: bool, privileged: bool) -> (Self, Vec<WithheldKind>) {
@@ -71,8 +80,8 @@ impl Meta {
         failed: &mut dyn FnMut(&'static str, io::Error),
     ) {
         let mut mode = self.mode;
-        if let Some((uid, gid)) = self.owner
-            && let Err(e) = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        if let Some(owner) = self.owner
+            && let Err(e) = ids(owner).and_then(|(uid, gid)| fchown(fd, uid, gid))
         {
             failed("set the owner of", e.into());
             mode &= !(SET_UID | SET_GID);
@@ -94,8 +103,8 @@ impl Meta {
     /// Puts everything on what an `O_PATH` descriptor stands for: a pipe, a socket, a device, a folder without rights.
     pub(super) fn put_on_path(&self, fd: &OwnedFd, failed: &mut dyn FnMut(&'static str, io::Error)) {
         let (path, mut mode) = (format!("/proc/self/fd/{}", fd.as_raw_fd()), self.mode);
-        if let Some((uid, gid)) = self.owner
-            && let Err(e) = chownat(fd, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+        if let Some(owner) = self.owner
+            && let Err(e) = ids(owner).and_then(|(uid, gid)| chownat(fd, "", uid, gid, AtFlags::EMPTY_PATH))
         {
             failed("set the owner of", e.into());
             mode &= !(SET_UID | SET_GID);
@@ -112,8 +121,9 @@ impl Meta {
     /// Puts everything that a link has on one.
     pub(super) fn put_on_link(&self, folder: &OwnedFd, name: &[u8], failed: &mut dyn FnMut(&'static str, io::Error)) {
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        if let Some((uid, gid)) = self.owner {
-            chownat(folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), nofollow)
+        if let Some(owner) = self.owner {
+            ids(owner)
+                .and_then(|(uid, gid)| chownat(folder, name, uid, gid, nofollow))
                 .unwrap_or_else(|e| failed("set the owner of", e.into()));
         }
         let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();

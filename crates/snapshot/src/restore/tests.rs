@@ -1,6 +1,7 @@
 //! Restoring, and being given what no honest program wrote.
 
 mod build;
+mod crafted;
 mod exact;
 mod hostile;
 mod in_place;

@@ -129,6 +129,11 @@ fn with_contexts<T>(work: impl FnOnce(&mut Contexts) -> Result<T>) -> Result<T> 
 }
 
 impl ClosedFrame {
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(crate) fn compress(self, compression: Compression) -> Result<CompressedFrame> {
         let Compression::Zstd(level) = compression else { return Ok(self.raw()) };
         if looks_incompressible(&self.body) {
@@ -268,6 +273,11 @@ impl Frame {
     pub(crate) fn bytes(&self, chunk: FrameChunk) -> &[u8] {
         // The table was checked against the body when the frame was opened.
         self.body.get(chunk.offset..chunk.offset + chunk.length).unwrap_or_default()
+    }
+
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     pub(crate) fn raw_bytes(&self) -> usize {

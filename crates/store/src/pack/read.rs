@@ -29,7 +29,11 @@ pub(crate) struct PackReader {
 impl PackReader {
     /// Opens a pack by its header at either end. The one in the footer has a check, so it is asked first.
     pub(crate) fn open(storage: &dyn Storage, name: PackName, id: RepositoryId, keys: &Keys) -> Result<Self> {
-        let object = storage.open(Area::Packs, &name.to_string())?;
+        Self::of(storage.open(Area::Packs, &name.to_string())?, name, id, keys)
+    }
+
+    /// The same, of bytes that lie anywhere.
+    pub(crate) fn of(object: Box<dyn ObjectReader>, name: PackName, id: RepositoryId, keys: &Keys) -> Result<Self> {
         let mut front = vec![0; PackHeader::BYTES];
         let first = read_part(&*object, name, "header", 0, &mut front);
         let first = first.and_then(|()| PackHeader::decode(&front)).and_then(|header| fitting(header, id, keys));

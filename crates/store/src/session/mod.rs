@@ -25,9 +25,11 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 use treering_chunk::{ChunkId, ChunkKind};
 
+use crate::config::RepositoryId;
 use crate::entropy::random;
 use crate::error::{Result, StoreError};
 use crate::index::{Index, PackNumber};
+use crate::keys::Keys;
 use crate::limits::WRITER_QUEUE_FRAMES;
 use crate::lost::LostChunks;
 use crate::pack::PackName;
@@ -196,7 +198,11 @@ pub struct LiveSession {
 impl LiveSession {
     /// Reads a registration: a record, then the names of packs, the last of which may be half written.
     pub(crate) fn decode(bytes: &[u8], repository: &Repository) -> Result<Self> {
-        let (record, packs) = Record::open_front(bytes, repository.config().repository, repository.keys())?;
+        Self::open(bytes, repository.config().repository, repository.keys())
+    }
+
+    pub(crate) fn open(bytes: &[u8], id: RepositoryId, keys: &Keys) -> Result<Self> {
+        let (record, packs) = Record::open_front(bytes, id, keys)?;
         let registration: Registration = crate::codec::decode(&record.body, REGISTRATION_MOST_BYTES, "a registration")?;
         let (packs, _) = packs.as_chunks::<32>();
         let packs = packs.iter().copied().map(PackName::from_bytes).collect();
