@@ -21,7 +21,7 @@ struct Campaign {
     rounds: u64,
 }
 
-const CAMPAIGNS: [Campaign; 6] = [
+const CAMPAIGNS: [Campaign; 9] = [
     Campaign {
         name: "powercut",
         target: "powercut",
@@ -44,6 +44,19 @@ const CAMPAIGNS: [Campaign; 6] = [
     },
     Campaign { name: "race", target: "race", test: "processes_that_race_lose_nothing", rounds: 120 },
     Campaign {
+        name: "flips",
+        target: "damage",
+        test: "a_flip_of_any_byte_is_found_and_nothing_wrong_is_restored",
+        rounds: 1_000_000,
+    },
+    Campaign {
+        name: "harms",
+        target: "damage",
+        test: "every_harm_to_every_object_is_found_and_repaired",
+        rounds: 1_000_000,
+    },
+    Campaign { name: "surroundings", target: "damage", test: "what_is_no_object_costs_time_only", rounds: 1_000_000 },
+    Campaign {
         name: "nights",
         target: "nights_kept",
         test: "every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights",
@@ -54,7 +67,7 @@ const CAMPAIGNS: [Campaign; 6] = [
 /// How `cargo xtask campaign` was called.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Which one: powercut, model, kill, faults, race or nights
+    /// Which one: powercut, model, kill, faults, race, flips, harms, surroundings or nights
     name: String,
     /// Another size; what a round is, the campaign's file in tests/tests says
     #[arg(long)]

@@ -51,6 +51,12 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// The repository's lock is gone, so nobody can tell who else is at work.
+    #[error("the lock {} is missing", .path.display())]
+    LockMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// An object of that name exists already; names are random, so this is a fault of the storage or an attack.
     #[error("{area} {name} exists already")]
     Exists {

@@ -44,6 +44,8 @@ pub enum CopyRepair {
     Lost,
     /// It is sound, but not the config in use. It is left alone.
     Differs,
+    /// It is a sound key slot under another's name, and that slot is there under its own. It was moved aside.
+    Misplaced,
 }
 
 /// One copy that is not as it should be.
@@ -220,8 +222,23 @@ impl Repository {
     }
 }
 
-/// The config and the key slots.
+/// The config, the key slots and the lock.
 impl Repository {
+    /// Makes the lock again if it is missing, and says whether it was. In a dry run it only says so. For somebody who knows
+    /// that nobody else is at work: whoever holds the one that is gone would not be noticed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn repair_lock(&self, dry_run: bool) -> Result<bool> {
+        let is_missing = !self.storage().has_lock()?;
+        if is_missing && !dry_run {
+            self.assert_writable()?;
+            self.storage().make_lock()?;
+        }
+        Ok(is_missing)
+    }
+
     /// Makes both copies of the config and of every key slot whole, as far as one of the two is sound. Gives what was
     /// not as it should be, and what became of it, or in a dry run would become of it.
     ///
@@ -264,9 +281,14 @@ impl Repository {
             CopyState::Sound(bytes) => Some(bytes.clone()),
             _ => None,
         });
-        for (area, state) in [(Area::Keys, first), (Area::KeysCopy, second)] {
+        let misplaced = [self.is_elsewhere(&first)?, self.is_elsewhere(&second)?];
+        let nothing_else = misplaced.contains(&true);
+        for ((area, state), is_misplaced) in [(Area::Keys, first), (Area::KeysCopy, second)].into_iter().zip(misplaced)
+        {
             let repair = match state {
                 CopyState::Sound(_) => continue,
+                _ if whole.is_none() && is_misplaced => CopyRepair::Misplaced,
+                CopyState::Missing if whole.is_none() && nothing_else => continue,
                 _ if whole.is_none() => CopyRepair::Lost,
                 CopyState::Damaged(_) => CopyRepair::Replaced,
                 CopyState::Missing => CopyRepair::Restored,
@@ -278,13 +300,28 @@ impl Repository {
     }
 
     fn apply(&self, finding: Option<&CopyFinding>, whole: Option<&[u8]>, dry_run: bool) -> Result<()> {
-        let (Some(finding), Some(whole), false) = (finding, whole, dry_run) else { return Ok(()) };
-        match finding.repair {
-            CopyRepair::Lost | CopyRepair::Differs => return Ok(()),
-            CopyRepair::Replaced => drop(self.storage().retire(finding.area, &finding.name)?),
-            CopyRepair::Restored => {}
+        let (Some(finding), false) = (finding, dry_run) else { return Ok(()) };
+        if matches!(finding.repair, CopyRepair::Replaced | CopyRepair::Misplaced) {
+            self.storage().retire(finding.area, &finding.name)?;
         }
-        put(&**self.storage(), finding.area, &finding.name, whole)
+        match (finding.repair, whole) {
+            (CopyRepair::Restored | CopyRepair::Replaced, Some(whole)) => {
+                put(&**self.storage(), finding.area, &finding.name, whole)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether these bytes are the key slot of another name, which is there.
+    fn is_elsewhere(&self, state: &CopyState) -> Result<bool> {
+        let CopyState::Damaged(bytes) = state else { return Ok(false) };
+        let name = blake3::hash(bytes).to_hex().to_string();
+        for area in [Area::Keys, Area::KeysCopy] {
+            if matches!(self.copy_state(area, &name, |there| there == bytes.as_slice())?, CopyState::Sound(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn copy_state(&self, area: Area, name: &str, is_sound: impl Fn(&[u8]) -> bool) -> Result<CopyState> {

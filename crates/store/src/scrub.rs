@@ -40,6 +40,8 @@ pub enum FindingPlace {
     SnapshotCopy(RecordName),
     /// A chunk that is referred to.
     Chunk(ChunkId),
+    /// The repository's lock, without which nothing is written.
+    Lock,
     /// The index. It can be made anew.
     Index,
 }
@@ -53,6 +55,7 @@ impl std::fmt::Display for FindingPlace {
             Self::Record(area, name) => write!(f, "{area} {name}"),
             Self::SnapshotCopy(name) => write!(f, "second copy of snapshot {name}"),
             Self::Chunk(id) => write!(f, "chunk {id}"),
+            Self::Lock => f.write_str("lock"),
             Self::Index => f.write_str("index"),
         }
     }
@@ -92,6 +95,7 @@ impl Repository {
             }
         }
         findings.extend(names::check_keys(&**self.storage())?);
+        findings.extend(names::check_lock(&**self.storage())?);
         Ok(findings)
     }
 

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use treering_snapshot::repair::{
-    Losses, PackRepairOptions, PacksRepaired, Returned, ReturnedAs, Rewritten, SnapshotRepairOptions,
+    Hopeless, Losses, PackRepairOptions, PacksRepaired, Returned, ReturnedAs, Rewritten, SnapshotRepairOptions,
     SnapshotsRepaired, repair_packs, repair_snapshots,
 };
 use treering_store::storage::Area;
-use treering_store::{CopyFinding, CopyRepair, PackName, Repository};
+use treering_store::{CopyFinding, CopyRepair, PackName, RecordName, Repository};
 
 use crate::args::{RepairArgs, RepairCommand, RepairPacksArgs, RepairSnapshotsArgs};
 use crate::context::{Context, Opened};
@@ -160,44 +160,69 @@ fn snapshots(context: &Context, opened: &Opened, args: &RepairSnapshotsArgs) -> 
     let repaired = repaired?;
     repaired.returned.iter().try_for_each(|lost| tell_returned(context, lost, dry_run))?;
     repaired.rewritten.iter().try_for_each(|rewritten| tell_rewritten(context, rewritten))?;
-    for (name, why) in &repaired.hopeless {
-        context.printer.warn(&format!("snapshot {name} cannot be brought back, it has no second copy: {why}"));
-    }
-    let not_returned = repaired.returned.iter().filter(|lost| lost.outcome != ReturnedAs::Whole).count();
-    let not_repaired = (not_returned + repaired.hopeless.len()) as u64;
+    repaired.hopeless.iter().for_each(|hopeless| tell_hopeless(context, hopeless, dry_run));
+    repaired.aside.iter().try_for_each(|aside| tell_aside(context, aside, dry_run))?;
+    let not_returned = repaired.returned.iter().filter(|lost| lost.outcome != ReturnedAs::Back).count();
+    let hopeless = repaired.hopeless.iter().filter(|hopeless| !hopeless.given_up).count();
+    let not_repaired = (not_returned + hopeless) as u64;
     tell_snapshots(context, &repaired, not_repaired, dry_run)?;
     match not_repaired {
         0 => Ok(()),
         lost => {
             Err(Failure::new(Kind::Incomplete, format!("{} cannot be brought back", table::count(lost, "snapshot")))
                 .safe("All other snapshots are whole.")
-                .next("Bring their files, and the packs that they need, back from another copy of the repository."))
+                .next(
+                    "Bring their files, and the packs that they need, back from another copy of the repository. What \
+                     counts as forgotten comes back with `treering undelete`. A damaged record without a second copy is \
+                     moved aside if it is named: `treering repair snapshots ID`.",
+                ))
         }
     }
 }
 
 fn tell_snapshots(context: &Context, repaired: &SnapshotsRepaired, not_repaired: u64, dry_run: bool) -> Outcome {
-    let returned = repaired.returned.iter().filter(|lost| lost.outcome == ReturnedAs::Whole).count() as u64;
+    let returned = repaired.returned.iter().filter(|lost| lost.outcome == ReturnedAs::Back).count() as u64;
     let (rewritten, copies_restored) = (repaired.rewritten.len() as u64, repaired.copies);
+    let moved_aside = (repaired.aside.len() + repaired.hopeless.iter().filter(|lost| lost.given_up).count()) as u64;
     if context.printer.json {
-        let summary = RepairSnapshotsSummary { returned, rewritten, copies_restored, not_repaired, dry_run };
+        let summary =
+            RepairSnapshotsSummary { returned, rewritten, copies_restored, moved_aside, not_repaired, dry_run };
         return context.printer.json(&Message::RepairSnapshotsSummary(summary));
     }
     if copies_restored > 0 {
         let verb = if dry_run { "would be" } else { "were" };
         note(context, &format!("second copies of snapshot records that {verb} stored again: {copies_restored}"))?;
     }
-    if returned + rewritten + copies_restored + not_repaired == 0 {
+    if returned + rewritten + copies_restored + moved_aside + not_repaired == 0 {
         note(context, "no snapshot has damage")?;
     }
     nothing_changed(context, dry_run)
+}
+
+fn tell_hopeless(context: &Context, hopeless: &Hopeless, dry_run: bool) {
+    let Hopeless { name, detail, given_up } = hopeless;
+    let became = match (given_up, dry_run) {
+        (false, _) => "",
+        (true, true) => "; its file would be moved aside, to `replaced`",
+        (true, false) => "; its file was moved aside, to `replaced`",
+    };
+    let what = format!("snapshot {name} cannot be brought back, it has no second copy: {detail}{became}");
+    context.printer.warn(&what);
+}
+
+fn tell_aside(context: &Context, (area, name, detail): &(Area, RecordName, String), dry_run: bool) -> Outcome {
+    if context.printer.json {
+        return Ok(());
+    }
+    let verb = if dry_run { "would be" } else { "was" };
+    note(context, &format!("{area} {name} {verb} moved aside, to `replaced`: {detail}"))
 }
 
 fn tell_returned(context: &Context, lost: &Returned, dry_run: bool) -> Outcome {
     let (snapshot, name) = (&lost.snapshot, lost.name);
     if context.printer.json {
         let action = match lost.outcome {
-            ReturnedAs::Whole => "returned",
+            ReturnedAs::Back => "returned",
             ReturnedAs::Incomplete(_) => "incomplete",
             ReturnedAs::PerhapsForgotten => "perhaps_forgotten",
         };
@@ -212,8 +237,8 @@ fn tell_returned(context: &Context, lost: &Returned, dry_run: bool) -> Outcome {
     let time = time::show(objects::timestamp(snapshot.time), &context.zone);
     let what = format!("lost snapshot {} of {}, {time}", name.short(), escape::text(&snapshot.host));
     let became = match &lost.outcome {
-        ReturnedAs::Whole if dry_run => "would be brought back from its second copy".to_owned(),
-        ReturnedAs::Whole => "was brought back from its second copy".to_owned(),
+        ReturnedAs::Back if dry_run => "would be brought back from its second copy".to_owned(),
+        ReturnedAs::Back => "was brought back from its second copy".to_owned(),
         ReturnedAs::Incomplete(losses) => {
             format!(
                 "is not whole and stays lost: {} of it are missing",
@@ -221,8 +246,9 @@ fn tell_returned(context: &Context, lost: &Returned, dry_run: bool) -> Outcome {
             )
         }
         ReturnedAs::PerhapsForgotten => format!(
-            "may have been forgotten on purpose, records about that are damaged; `treering repair snapshots {}` brings \
-             it back",
+            "may have been forgotten on purpose, records about that are damaged; it counts as forgotten {}, and `treering \
+             undelete {}` brings it back until the next prune",
+            if dry_run { "then" } else { "now" },
             name.short()
         ),
     };
@@ -275,15 +301,19 @@ fn tell_losses(context: &Context, losses: &Losses) -> Outcome {
 }
 
 fn config(context: &Context, opened: &Opened, dry_run: bool) -> Outcome {
+    let lock_was_missing = opened.repository.repair_lock(dry_run)?;
+    if lock_was_missing {
+        tell_lock(context, dry_run)?;
+    }
     let found = opened.repository.repair_config(dry_run)?;
     found.iter().try_for_each(|finding| tell_copy(context, finding, dry_run))?;
     let is_left = |finding: &&CopyFinding| matches!(finding.repair, CopyRepair::Lost | CopyRepair::Differs);
     let not_repaired = found.iter().filter(is_left).count() as u64;
-    let repaired = found.len() as u64 - not_repaired;
+    let repaired = found.len() as u64 - not_repaired + u64::from(lock_was_missing);
     if context.printer.json {
         let summary = RepairConfigSummary { repaired, not_repaired, dry_run };
         context.printer.json(&Message::RepairConfigSummary(summary))?;
-    } else if found.is_empty() {
+    } else if repaired + not_repaired == 0 {
         note(context, "both copies of the configuration and of every key are whole")?;
     }
     nothing_changed(context, dry_run)?;
@@ -292,6 +322,15 @@ fn config(context: &Context, opened: &Opened, dry_run: bool) -> Outcome {
         left => Err(Failure::new(Kind::Incomplete, format!("{} cannot be mended", table::count(left, "file")))
             .safe("The repository opens with what opened it now.")
             .next("Remove a key that is lost with `treering key remove`, and add a new one with `treering key add`.")),
+    }
+}
+
+fn tell_lock(context: &Context, dry_run: bool) -> Outcome {
+    let (path, action) = ("lock".to_owned(), "restored");
+    match (context.printer.json, dry_run) {
+        (true, _) => context.printer.json(&Message::RepairedCopy(RepairedCopy { path, action })),
+        (false, true) => note(context, "lock would be made again"),
+        (false, false) => note(context, "lock was missing and is there again"),
     }
 }
 
@@ -306,12 +345,16 @@ fn tell_copy(context: &Context, finding: &CopyFinding, dry_run: bool) -> Outcome
         CopyRepair::Restored => ("restored", "was missing and is there again"),
         CopyRepair::Replaced => ("replaced", "was damaged, is whole again; the damaged file is in `replaced`"),
         CopyRepair::Lost => ("lost", "is damaged or missing, and there is no sound copy of it"),
+        CopyRepair::Misplaced => ("misplaced", "is another key's slot under a wrong name; it was moved aside"),
         CopyRepair::Differs => ("differs", "is sound, but another one than is in use; it is left alone"),
     };
     if context.printer.json {
         return context.printer.json(&Message::RepairedCopy(RepairedCopy { path, action }));
     }
     match (dry_run, finding.repair) {
+        (true, CopyRepair::Misplaced) => {
+            note(context, &format!("{path} would be moved aside: it is another key's slot"))
+        }
         (true, CopyRepair::Restored | CopyRepair::Replaced) => note(context, &format!("{path} would be made whole")),
         _ => note(context, &format!("{path} {became}")),
     }

@@ -69,6 +69,7 @@ fn safe_of_store(error: &StoreError) -> Option<&'static str> {
         StoreError::NotEmpty { .. }
         | StoreError::WrongKey { .. }
         | StoreError::LastKey
+        | StoreError::LockMissing { .. }
         | StoreError::Unsupported { .. } => "Nothing was changed.",
         StoreError::PacksGone { .. } | StoreError::ParentGone { .. } | StoreError::Verify { .. } => {
             "The repository is intact."
@@ -98,6 +99,10 @@ fn advice_of_store(error: &StoreError) -> Option<&'static str> {
         StoreError::ChunkMissing { .. } => {
             "If the snapshot was forgotten and pruned meanwhile, use a later one. Otherwise run `treering check` to see \
              what is affected."
+        }
+        StoreError::LockMissing { .. } => {
+            "Everything can be read without it. When no other treering is at work on this repository, `treering repair \
+             config` makes it again."
         }
         StoreError::LastKey => "Add another key first: `treering key add`.",
         StoreError::PacksGone { .. } | StoreError::ParentGone { .. } => {

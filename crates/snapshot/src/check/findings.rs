@@ -76,6 +76,9 @@ impl CheckFinding {
             }
             (_, Severity::Note | Severity::Leftover) => "prune frees the space",
             (FindingPlace::Index, _) => "run `treering repair index`; nothing is lost",
+            (FindingPlace::Lock, _) => {
+                "when no other treering is at work on this repository, run `treering repair config`, which makes it again"
+            }
             (FindingPlace::Config | FindingPlace::Key(_), _) => {
                 "run `treering repair config`, which makes both copies whole from the sound one"
             }
@@ -91,7 +94,10 @@ impl CheckFinding {
             (FindingPlace::Record(..), Severity::Repairable) => {
                 "nothing is lost: the next check that reads data writes it anew"
             }
-            (FindingPlace::Record(..), _) => "bring the file back from another copy of the repository, or remove it",
+            (FindingPlace::Record(..), _) => {
+                "bring the file back from another copy of the repository; otherwise run `treering repair snapshots`, \
+                 which moves it aside"
+            }
             (FindingPlace::Pack(_), _) => {
                 "bring the pack back from another copy of the repository; otherwise run `treering repair packs`, back \
                  the affected files up again, which stores anew what they still hold, and then run `treering repair \
@@ -175,7 +181,9 @@ impl Findings {
     pub(crate) fn add_store(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             let severity = match finding.place {
-                FindingPlace::Config | FindingPlace::Key(_) | FindingPlace::Index => Severity::Repairable,
+                FindingPlace::Config | FindingPlace::Key(_) | FindingPlace::Lock | FindingPlace::Index => {
+                    Severity::Repairable
+                }
                 _ => Severity::Damage,
             };
             self.add(finding.place, severity, &finding.detail, Affected::default());

@@ -11,12 +11,15 @@
 
 mod needs;
 mod packs;
+mod records;
 mod rewrite;
 mod snapshots;
 mod torn;
 
 pub use packs::{PackRepairOptions, PacksRepaired, RepairedPack, repair_packs};
-pub use snapshots::{Returned, ReturnedAs, Rewritten, SnapshotRepairOptions, SnapshotsRepaired, repair_snapshots};
+pub use snapshots::{
+    Hopeless, Returned, ReturnedAs, Rewritten, SnapshotRepairOptions, SnapshotsRepaired, repair_snapshots,
+};
 pub use torn::Losses;
 
 #[cfg(test)]

@@ -1,25 +1,28 @@
-//! Mending snapshots: lost records are brought back from their second copies, and snapshots with damage are written
-//! again without what is lost.
+//! Mending snapshots: lost records are brought back from their second copies, snapshots with damage are written again
+//! without what is lost, and records that cannot be read are moved aside.
 //!
-//! Invariant: what is brought back is whole, and was neither forgotten nor pruned. What is written again is committed
-//! before the original is forgotten, and the original can be brought back.
+//! Invariant: what is brought back was neither forgotten nor pruned, and is whole or was visible before and is written
+//! again at once without what is lost. What is written again is committed before the original is forgotten, and the
+//! original can be brought back. What a record may have kept back is kept back otherwise before the record is moved.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use treering_chunk::ChunkKind;
 use treering_store::storage::{Area, LockMode};
-use treering_store::{Compression, RecordKind, RecordName, Repository, Session, SessionMode, StoreError};
+use treering_store::{Compression, PackName, Record, RecordKind, RecordName, Repository, Session, SessionMode};
 
 use super::needs::{There, missing, record};
 use super::packs::restore_copies;
+use super::records::{LostSnapshot, Records};
 use super::rewrite::{describe, rewrite};
 use super::torn::{Assessor, Losses};
 use crate::error::{Result, SnapshotError};
-use crate::known::{KnownChunks, damage};
+use crate::known::KnownChunks;
 use crate::progress::Progress;
-use crate::prune::read_pruned;
 use crate::record::{AllSnapshots, Snapshot, SnapshotName};
+
+/// What is said of a whole record that is moved aside.
+const MISPLACED: &str = "it is the record of another snapshot, which is where it belongs";
 
 /// What to mend.
 #[derive(Debug, Clone)]
@@ -48,12 +51,25 @@ pub struct Returned {
 /// What became of a lost snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnedAs {
-    /// It is whole, and was brought back.
-    Whole,
-    /// Something that it needs is lost, so it was not.
+    /// It was brought back. If its record was only damaged and something that it needs is lost, it is among those that
+    /// were written again, too.
+    Back,
+    /// Something that it needs is lost, and nobody knows whether it was ever committed, so it was not.
     Incomplete(Losses),
-    /// Records of forgotten snapshots cannot be read, and it may be one of them. It comes back if it is named.
+    /// Records of forgotten snapshots cannot be read, and it may be one of them. It comes back if it is named; otherwise
+    /// it counts as forgotten from now on.
     PerhapsForgotten,
+}
+
+/// A damaged snapshot record without a second copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hopeless {
+    /// Which.
+    pub name: SnapshotName,
+    /// What is wrong with it.
+    pub detail: String,
+    /// Whether it was named, and so given up and moved aside.
+    pub given_up: bool,
 }
 
 /// A snapshot that was written again.
@@ -74,8 +90,11 @@ pub struct Rewritten {
 pub struct SnapshotsRepaired {
     /// Lost records that have a second copy.
     pub returned: Vec<Returned>,
-    /// Damaged records without one, and what is wrong with them.
-    pub hopeless: Vec<(SnapshotName, String)>,
+    /// Damaged records without one.
+    pub hopeless: Vec<Hopeless>,
+    /// Other records that were moved aside because they cannot be read, and what is wrong with them; and snapshot records
+    /// under a name that is not theirs.
+    pub aside: Vec<(Area, RecordName, String)>,
     /// Second copies that were stored again.
     pub copies: u64,
     /// Snapshots with damage, oldest first.
@@ -98,16 +117,18 @@ pub fn repair_snapshots(
     repaired.copies = store_copies(repository, options, &known)?;
     let all = Snapshot::read_all(repository)?;
     refuse_unknown(options, &all, &repaired)?;
+    let visible = with_returned(all, &repaired);
     let there = There { known: &known, stored: HashSet::new() };
     let mut reader = repository.reader()?;
     let mut assessor = Assessor::new(&mut reader, &there, progress);
-    for (name, snapshot) in all.snapshots.into_iter().filter(|(name, _)| options.names(name)) {
+    for (name, snapshot) in visible.into_iter().filter(|(name, _)| options.names(name)) {
         let losses = assessor.assess(&snapshot)?;
         if !losses.is_empty() {
             repaired.rewritten.push(write_again(repository, options, (name, snapshot), losses)?);
         }
     }
-    if !options.dry_run && !repaired.rewritten.is_empty() {
+    let is_changed = !(repaired.rewritten.is_empty() && repaired.aside.is_empty());
+    if is_changed && !options.dry_run {
         forget_lost(repository, progress)?;
     }
     Ok(repaired)
@@ -118,16 +139,35 @@ impl SnapshotRepairOptions {
         self.only.is_empty() || self.is_named(name)
     }
 
+    fn outcome(&self, name: &SnapshotName, lost: &LostSnapshot, is_sure: bool, losses: Losses) -> ReturnedAs {
+        match losses.lost_paths() {
+            _ if lost.was_committed => ReturnedAs::Back,
+            0 if is_sure || self.is_named(name) => ReturnedAs::Back,
+            0 => ReturnedAs::PerhapsForgotten,
+            _ => ReturnedAs::Incomplete(losses),
+        }
+    }
+
     fn is_named(&self, name: &SnapshotName) -> bool {
         let name = name.to_string();
         self.only.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
+/// All snapshots that are visible when this is done; in a dry run, would be.
+fn with_returned(all: AllSnapshots, repaired: &SnapshotsRepaired) -> Vec<(SnapshotName, Snapshot)> {
+    let mut visible = all.snapshots;
+    let back = repaired.returned.iter().filter(|lost| lost.outcome == ReturnedAs::Back);
+    for lost in back.filter(|lost| visible.iter().all(|(name, _)| *name != lost.name)).collect::<Vec<_>>() {
+        visible.push((lost.name, lost.snapshot.clone()));
+    }
+    visible
+}
+
 fn refuse_unknown(options: &SnapshotRepairOptions, all: &AllSnapshots, repaired: &SnapshotsRepaired) -> Result<()> {
     let visible = all.snapshots.iter().map(|(name, _)| *name).chain(all.damaged.iter().map(|(name, _)| *name));
-    let names: Vec<String> =
-        visible.chain(repaired.returned.iter().map(|lost| lost.name)).map(|name| name.to_string()).collect();
+    let lost = repaired.returned.iter().map(|lost| lost.name).chain(repaired.hopeless.iter().map(|lost| lost.name));
+    let names: Vec<String> = visible.chain(lost).map(|name| name.to_string()).collect();
     match options.only.iter().find(|prefix| !names.iter().any(|name| name.starts_with(*prefix))) {
         Some(prefix) => Err(SnapshotError::NoSnapshot { selector: prefix.clone() }),
         None => Ok(()),
@@ -143,78 +183,63 @@ fn bring_back(
     progress: &dyn Progress,
 ) -> Result<KnownChunks> {
     let lock = if options.dry_run { None } else { Some(repository.storage().lock(LockMode::Shared)?) };
-    let (all, packs) = (Snapshot::read_all(repository)?, repository.list_packs()?);
+    let packs = repository.list_packs()?;
     let known = KnownChunks::read(repository, &packs, progress)?;
-    let (gone, is_sure) = gone(repository)?;
-    let mut lost = second_copies(repository, &known, &all)?;
-    lost.retain(|name, _| !gone.contains(name));
+    let records = Records::read(repository, &known)?;
     let there = There { known: &known, stored: HashSet::new() };
     let mut reader = repository.reader()?;
     let mut assessor = Assessor::new(&mut reader, &there, progress);
-    let mut bytes = Vec::new();
-    for (name, (record, snapshot)) in lost.into_iter().filter(|(name, _)| options.names(name)) {
-        let losses = assessor.assess(&snapshot)?;
-        let was_committed = all.damaged.iter().any(|(damaged, _)| *damaged == name);
-        let outcome = match losses.lost_paths() {
-            0 if is_sure || was_committed || options.is_named(&name) => ReturnedAs::Whole,
-            0 => ReturnedAs::PerhapsForgotten,
-            _ => ReturnedAs::Incomplete(losses),
-        };
-        bytes.extend((outcome == ReturnedAs::Whole).then_some(record));
-        repaired.returned.push(Returned { name, snapshot, was_committed, outcome });
+    for (name, lost) in records.lost.iter().filter(|(name, _)| options.names(name)) {
+        let losses = assessor.assess(&lost.snapshot)?;
+        let outcome = options.outcome(name, lost, records.is_sure, losses);
+        let (snapshot, was_committed) = (lost.snapshot.clone(), lost.was_committed);
+        repaired.returned.push(Returned { name: *name, snapshot, was_committed, outcome });
     }
-    for (name, error) in all.damaged.into_iter().filter(|(name, _)| options.names(name)) {
-        if repaired.returned.iter().all(|lost| lost.name != name) {
-            repaired.hopeless.push((name, damage(error)?));
-        }
+    for (name, detail) in records.hopeless.iter().filter(|(name, _)| options.names(name)) {
+        let (detail, given_up) = (detail.clone(), options.is_named(name));
+        repaired.hopeless.push(Hopeless { name: *name, detail, given_up });
     }
-    if !options.dry_run && !bytes.is_empty() {
-        let names: Vec<String> = packs.iter().map(|(name, _)| name.to_string()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        repository.storage().sync(Area::Packs, &names)?;
-        bytes.iter().try_for_each(|bytes| repository.publish_snapshot(bytes).map(drop))?;
+    if options.only.is_empty() {
+        let damaged = records.damaged.iter().map(|(name, detail)| (Area::Records, *name, detail.clone()));
+        let misplaced = records.misplaced.iter().map(|name| (Area::Snapshots, *name, MISPLACED.to_owned()));
+        repaired.aside = damaged.chain(misplaced).collect();
+    }
+    if !options.dry_run {
+        keep(repository, &packs, &records, &repaired.returned)?;
+        move_aside(repository, repaired)?;
     }
     drop(lock);
     Ok(known)
 }
 
-/// Snapshots that were dropped on purpose, and whether that is known of all of them.
-fn gone(repository: &Repository) -> Result<(HashSet<SnapshotName>, bool)> {
-    let (mut gone, mut is_sure) = (HashSet::new(), true);
-    for name in repository.list_records(Area::Records)? {
-        match repository.read_record(Area::Records, name) {
-            Ok(record) if record.kind == RecordKind::FORGOTTEN => drop(gone.insert(RecordName::of(&record.body))),
-            Ok(_) | Err(StoreError::Missing { .. }) => {}
-            Err(e) => {
-                damage(e.into())?;
-                is_sure = false;
+/// Makes visible what comes back, and keeps as forgotten what was perhaps forgotten.
+fn keep(repository: &Repository, packs: &[(PackName, u64)], records: &Records, returned: &[Returned]) -> Result<()> {
+    if returned.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = packs.iter().map(|(name, _)| name.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    repository.storage().sync(Area::Packs, &names)?;
+    for lost in returned {
+        let Some(LostSnapshot { bytes, .. }) = records.lost.get(&lost.name) else { continue };
+        match lost.outcome {
+            ReturnedAs::Back => drop(repository.publish_snapshot(bytes)?),
+            ReturnedAs::PerhapsForgotten => {
+                repository.put_record(&Record::new(RecordKind::FORGOTTEN, bytes.clone()))?;
             }
+            ReturnedAs::Incomplete(_) => {}
         }
     }
-    Ok((gone, is_sure))
+    Ok(())
 }
 
-/// Snapshots that no sound record names and no prune has taken for good, by their second copies.
-fn second_copies(
-    repository: &Repository,
-    known: &KnownChunks,
-    all: &AllSnapshots,
-) -> Result<BTreeMap<SnapshotName, (Vec<u8>, Snapshot)>> {
-    let visible: HashSet<SnapshotName> = all.snapshots.iter().map(|(name, _)| *name).collect();
-    let (mut reader, mut found) = (repository.reader()?, BTreeMap::new());
-    let (_, pruned) = read_pruned(repository)?;
-    for id in known.copies.iter().filter(|id| !pruned.contains(id)) {
-        let Ok(bytes) = reader.get(ChunkKind::SnapshotCopy, id) else { continue };
-        let name = RecordName::of(&bytes);
-        if visible.contains(&name) {
-            continue;
-        }
-        let record = repository.open_record(&bytes).ok().filter(|record| record.kind == RecordKind::SNAPSHOT);
-        if let Some(snapshot) = record.and_then(|record| Snapshot::decode(&record.body).ok()) {
-            found.insert(name, (bytes, snapshot));
-        }
+fn move_aside(repository: &Repository, repaired: &SnapshotsRepaired) -> Result<()> {
+    let given_up = repaired.hopeless.iter().filter(|hopeless| hopeless.given_up);
+    let given_up = given_up.map(|hopeless| (Area::Snapshots, hopeless.name));
+    for (area, name) in repaired.aside.iter().map(|(area, name, _)| (*area, *name)).chain(given_up) {
+        repository.storage().retire(area, &name.to_string())?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn store_copies(repository: &Arc<Repository>, options: &SnapshotRepairOptions, known: &KnownChunks) -> Result<u64> {

@@ -241,8 +241,8 @@ fn a_lost_record_comes_back_from_its_copy_if_it_is_whole_and_was_not_dropped() {
     let repaired = snapshots(&home, false);
     assert_eq!(planned, repaired);
     let mut expected = vec![
-        (deleted, false, ReturnedAs::Whole),
-        (damaged, true, ReturnedAs::Whole),
+        (deleted, false, ReturnedAs::Back),
+        (damaged, true, ReturnedAs::Back),
         (incomplete, false, ReturnedAs::Incomplete(Losses { files: set(&["/a"]), bytes: 1, ..Losses::default() })),
     ];
     expected.sort_by_key(|(name, _, _)| *name);
@@ -257,7 +257,7 @@ fn a_lost_record_comes_back_from_its_copy_if_it_is_whole_and_was_not_dropped() {
 }
 
 #[test]
-fn where_nobody_knows_what_was_forgotten_a_snapshot_comes_back_only_if_it_is_named() {
+fn where_nobody_knows_what_was_forgotten_a_snapshot_counts_as_forgotten_unless_it_is_named() {
     let home = Home::new();
     let (lost, _) = home.commit(items());
     let (forgotten, _) = home.commit(vec![]);
@@ -265,11 +265,95 @@ fn where_nobody_knows_what_was_forgotten_a_snapshot_comes_back_only_if_it_is_nam
     let record = home.repository.list_records(Area::Records).unwrap()[0];
     home.flip(Area::Records, &record.to_string(), 100);
     std::fs::remove_file(home.path_of(Area::Snapshots, &lost.to_string())).unwrap();
-    let repaired = snapshots(&home, false);
-    assert!(repaired.returned.iter().all(|lost| lost.outcome == ReturnedAs::PerhapsForgotten), "{repaired:?}");
-    assert_eq!(home.reopen().list_records(Area::Snapshots).unwrap(), []);
     snapshots_of(&home, &[lost.to_string()], false).unwrap();
     assert_eq!(home.reopen().list_records(Area::Snapshots).unwrap(), [lost]);
+    std::fs::remove_file(home.path_of(Area::Snapshots, &lost.to_string())).unwrap();
+    let planned = snapshots(&home, true);
+    assert_eq!(home.reopen().replaced().unwrap(), []);
+    let repaired = snapshots(&home, false);
+    assert_eq!(planned, repaired);
+    assert!(repaired.returned.iter().all(|lost| lost.outcome == ReturnedAs::PerhapsForgotten), "{repaired:?}");
+    assert_eq!(repaired.aside.iter().map(|(_, name, _)| *name).collect::<Vec<_>>(), [record]);
+    assert_eq!(home.reopen().list_records(Area::Snapshots).unwrap(), []);
+    let mut kept: Vec<_> = home.reopen().list_forgotten().unwrap().into_iter().map(|kept| kept.snapshot).collect();
+    kept.sort_unstable();
+    let mut both = vec![lost, forgotten];
+    both.sort_unstable();
+    assert_eq!(kept, both);
+    assert_eq!(home.reopen().replaced().unwrap()[0].name, record.to_string());
+    assert_eq!(snapshots(&home, false), SnapshotsRepaired::default());
+}
+
+#[test]
+fn a_record_under_a_wrong_name_gets_its_own_again() {
+    let home = Home::new();
+    let (renamed, _) = home.commit(items());
+    let (twice, _) = home.commit(vec![]);
+    let path = |name: SnapshotName| home.path_of(Area::Snapshots, &name.to_string());
+    let wrong = [SnapshotName::from_bytes([1; 32]), SnapshotName::from_bytes([2; 32])];
+    std::fs::rename(path(renamed), path(wrong[0])).unwrap();
+    std::fs::copy(path(twice), path(wrong[1])).unwrap();
+    assert_eq!(errors(&home), 2);
+    let repaired = snapshots(&home, false);
+    assert_eq!(
+        repaired.returned.iter().map(|back| (back.name, back.was_committed)).collect::<Vec<_>>(),
+        [(renamed, true)]
+    );
+    assert_eq!(repaired.aside.len(), 2);
+    assert_eq!(errors(&home), 0);
+    let mut visible = vec![renamed, twice];
+    visible.sort_unstable();
+    let mut listed = home.reopen().list_records(Area::Snapshots).unwrap();
+    listed.sort_unstable();
+    assert_eq!(listed, visible);
+}
+
+#[test]
+fn records_that_have_changed_places_change_back() {
+    let home = Home::new();
+    let names = [home.commit(items()).0, home.commit(vec![]).0];
+    let paths = names.map(|name| home.path_of(Area::Snapshots, &name.to_string()));
+    let bytes = paths.clone().map(|path| std::fs::read(path).unwrap());
+    std::fs::write(&paths[0], &bytes[1]).unwrap();
+    std::fs::write(&paths[1], &bytes[0]).unwrap();
+    assert_eq!(snapshots(&home, false).returned.len(), 2);
+    assert_eq!(paths.map(|path| std::fs::read(path).unwrap()), bytes);
+    assert_eq!(errors(&home), 0);
+}
+
+#[test]
+fn a_damaged_snapshot_that_lacks_something_is_written_again_without_it() {
+    let home = Home::new();
+    // Two commits, so that the second snapshot's record and its other file are not in the pack that goes.
+    home.commit(vec![file("a", b"lost")]);
+    let (name, _) = home.commit(vec![file("a", b"lost"), file("b", b"kept")]);
+    remove(&home, pack_of(&home.repository, &data_id(&home, b"lost")));
+    home.flip(Area::Snapshots, &name.to_string(), 90);
+    let planned = snapshots(&home, true);
+    let repaired = snapshots(&home, false);
+    assert_eq!(repaired.returned[0].outcome, ReturnedAs::Back);
+    let losses =
+        |repaired: &SnapshotsRepaired| repaired.rewritten.iter().map(|new| new.losses.clone()).collect::<Vec<_>>();
+    assert_eq!(losses(&repaired), losses(&planned));
+    let new = repaired.rewritten.iter().find(|new| new.original == name).unwrap();
+    assert_eq!(new.losses.files, set(&["/a"]));
+    assert_eq!(paths(&home, new.name.unwrap()), ["/b"]);
+    assert_eq!(errors(&home), 0);
+}
+
+#[test]
+fn a_damaged_record_without_a_second_copy_is_moved_aside_only_if_it_is_named() {
+    let home = Home::new();
+    let (kept, _) = home.commit(items());
+    let (name, _) = home.commit(vec![]);
+    let bytes = std::fs::read(home.path_of(Area::Snapshots, &name.to_string())).unwrap();
+    remove(&home, pack_of(&home.repository, &home.repository.namer().id(ChunkKind::SnapshotCopy, &bytes)));
+    home.flip(Area::Snapshots, &name.to_string(), 90);
+    assert!(!snapshots(&home, false).hopeless[0].given_up);
+    assert_eq!(home.reopen().list_records(Area::Snapshots).unwrap().len(), 2);
+    assert!(snapshots_of(&home, &[name.to_string()], false).unwrap().hopeless[0].given_up);
+    assert_eq!(home.reopen().list_records(Area::Snapshots).unwrap(), [kept]);
+    assert_eq!(errors(&home), 0);
 }
 
 #[test]

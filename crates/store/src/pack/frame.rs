@@ -432,6 +432,23 @@ mod tests {
         assert!(matches!(sealed, Err(StoreError::Verify { what: "frame" })));
     }
 
+    /// Somebody with the key can seal anything. A body of 1 GiB of zeros that calls itself short, or as long as a frame can
+    /// be, is refused before more than that was made of it.
+    #[test]
+    fn a_bomb_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; 1 << 30], 3).unwrap();
+        assert!(bomb.len() < 100_000);
+        for raw_len in [100, FRAME_MOST_BYTES as u32] {
+            let (mut sealed, key) = (bomb.clone(), key());
+            let stored_len = (sealed.len() + TAG_BYTES) as u32;
+            let (kind, codec) = (PackKind::Data, Codec::Zstd);
+            let header = FrameHeader { seal_number: 1, kind, codec, stored_len, raw_len }.encode();
+            key.seal(1, &frame_associated(b"pack header", &header), &mut sealed).unwrap();
+            let opened = Frame::open(b"pack header", &key, &header, sealed);
+            assert!(opened.unwrap_err().to_string().contains("does not decompress"));
+        }
+    }
+
     #[test]
     fn a_hostile_table_is_refused() {
         for body in [&[][..], &[1, 2, 3], &[0, 9, 0, 0, 0], &[1, 1, 5, 3, 0, 0, 0], &[1, 9, 0, 3, 0, 0, 0]] {

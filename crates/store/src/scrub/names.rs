@@ -90,7 +90,14 @@ pub(super) fn fits_name(storage: &dyn Storage, area: Area, name: &str) -> Result
 pub fn check_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
     let mut findings = check_config_copies(storage)?;
     findings.extend(check_keys(storage)?);
+    findings.extend(check_lock(storage)?);
     Ok(findings)
+}
+
+/// The lock must be there, or nothing can be written.
+pub(super) fn check_lock(storage: &dyn Storage) -> Result<Option<Finding>> {
+    let missing = || Finding::new(FindingPlace::Lock, "it is missing: nothing can be written");
+    Ok((!storage.has_lock()?).then(missing))
 }
 
 fn check_config_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {

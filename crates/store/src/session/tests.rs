@@ -243,6 +243,59 @@ fn the_index_may_be_lost_garbled_or_anothers_at_any_time() {
 }
 
 #[test]
+fn an_index_that_was_rolled_back_costs_time_only() {
+    let home = home();
+    let commit = |seeds| {
+        let session = start(&home.reopen(), None);
+        put(&session, seeds);
+        session.commit(vec![]).unwrap();
+    };
+    commit(0..20);
+    let packs = home.repository.list_packs().unwrap();
+    let path = home._folder.path().join("rings/index/index.db");
+    let old = home._folder.path().join("old.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute("VACUUM INTO ?1", [old.to_str().unwrap()]).unwrap();
+    drop(connection);
+    commit(20..40);
+    // What the old index knows is gone, and lies elsewhere.
+    packs.iter().for_each(|(name, _)| home.storage.remove(Area::Packs, &name.to_string()).unwrap());
+    commit(0..20);
+    for suffix in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(format!("{}{suffix}", path.display())));
+    }
+    std::fs::rename(old, &path).unwrap();
+    let reopened = home.reopen();
+    assert_readable(&reopened, 0..40);
+    let session = start(&reopened, None);
+    assert!(put(&session, 0..40).iter().all(|stored| !stored.is_new));
+}
+
+#[test]
+fn of_another_repositorys_pack_nothing_is_taken() {
+    let (home, other) = (home(), self::home());
+    let session = start(&other.repository, None);
+    put(&session, 0..20);
+    session.commit(vec![]).unwrap();
+    let packs = other.repository.list_packs().unwrap();
+    for (name, _) in &packs {
+        let path = |home: &Home| home._folder.path().join(format!("rings/packs/{}/{name}", &name.to_string()[..2]));
+        std::fs::create_dir_all(path(&home).parent().unwrap()).unwrap();
+        std::fs::copy(path(&other), path(&home)).unwrap();
+    }
+    let reopened = home.reopen();
+    let session = start(&reopened, None);
+    assert!(put(&session, 0..20).iter().all(|stored| stored.is_new));
+    session.commit(vec![]).unwrap();
+    assert_readable(&reopened, 0..20);
+    for (name, _) in packs {
+        let [finding] = &reopened.check_pack(name, crate::PackCheck::Trailer).unwrap()[..] else { panic!("{name}") };
+        assert!(finding.detail.contains("another repository"), "{finding:?}");
+        assert_eq!(reopened.salvage(name, &mut |_, _| panic!("something was taken")).unwrap().chunks, 0);
+    }
+}
+
+#[test]
 fn one_damaged_copy_of_the_config_or_of_a_key_does_no_harm() {
     let home = home();
     let root = home._folder.path().join("rings");

@@ -19,6 +19,8 @@ use crate::error::{Result, StoreError};
 
 const OWNER_ONLY_FOLDER: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
+/// The file whose lock is the repository's.
+const LOCK: &str = "lock";
 /// Areas whose folders hold nothing but objects.
 const NAMED_AREAS: [Area; 5] = [Area::Keys, Area::KeysCopy, Area::Packs, Area::Snapshots, Area::Records];
 
@@ -167,10 +169,7 @@ impl Storage for Folder {
                 made => made.map_err(StoreError::io("create", &folder))?,
             }
         }
-        let lock = self.root.join("lock");
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(OWNER_ONLY_FILE);
-        drop(options.open(&lock).map_err(StoreError::io("create", &lock))?);
+        self.make_lock()?;
         for folder in self.all_folders().iter().rev() {
             sync_folder(folder)?;
         }
@@ -283,14 +282,33 @@ impl Storage for Folder {
     }
 
     fn lock(&self, mode: LockMode) -> Result<Box<dyn Held>> {
-        let path = self.root.join("lock");
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        let path = self.root.join(LOCK);
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StoreError::LockMissing { path }),
+            opened => opened.map_err(StoreError::io("open", &path))?,
+        };
         let locked = match mode {
             LockMode::Shared => file.lock_shared(),
             LockMode::Exclusive => file.lock(),
         };
         locked.map_err(StoreError::io("lock", path))?;
         Ok(Box::new(LockFile { _file: file }))
+    }
+
+    fn has_lock(&self) -> Result<bool> {
+        let path = self.root.join(LOCK);
+        path.try_exists().map_err(StoreError::io("look at", path))
+    }
+
+    fn make_lock(&self) -> Result<()> {
+        let path = self.root.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(OWNER_ONLY_FILE);
+        match options.open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => drop(made.map_err(StoreError::io("create", &path))?),
+        }
+        sync_folder(&self.root)
     }
 
     fn register(&self, name: &str, bytes: &[u8]) -> Result<Box<dyn Registered>> {

@@ -176,8 +176,27 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the storage has no working locks.
+    /// [`crate::StoreError::LockMissing`]; if the storage has no working locks.
     fn lock(&self, mode: LockMode) -> Result<Box<dyn Held>>;
+
+    /// Whether the lock is there to be taken.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be known.
+    fn has_lock(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Makes the lock again, durably, if it is missing. Only for somebody who says that nobody else is at work: whoever
+    /// holds the one that is gone would not be noticed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    fn make_lock(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Registers a live session: others see `bytes` until the guard is dropped or the process dies.
     ///

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub(crate) struct RepairedCopy {
     /// Where it is in the repository.
     pub(crate) path: String,
-    /// `restored`, `replaced`, `lost` or `differs`.
+    /// `restored`, `replaced`, `lost`, `differs` or `misplaced`.
     pub(crate) action: &'static str,
 }
 
@@ -108,6 +108,8 @@ pub(crate) struct RepairSnapshotsSummary {
     pub(crate) rewritten: u64,
     /// Second copies of snapshots that were stored again, or would be.
     pub(crate) copies_restored: u64,
+    /// Records that were moved aside because they cannot be read or lie under a wrong name, or would be.
+    pub(crate) moved_aside: u64,
     /// Snapshots that are lost and do not come back.
     pub(crate) not_repaired: u64,
     /// Whether nothing was changed because of `--dry-run`.
