@@ -40,14 +40,23 @@ fn home() -> Home {
     Home { folder, repository: Arc::new(repository), storage }
 }
 
-/// Collects what a backup tells.
+/// Collects what fails.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct Told {
+    failures: Mutex<Vec<String>>,
+    /// A file that gets longer whenever much was read of anything, so that no two looks at it agree.
+    appends_to: Option<std::path::PathBuf>,
+}
 
 impl Progress for Told {
     fn event(&self, event: Event<'_>) {
-        if let Event::Failed { path, error, .. } = event {
-            self.0.lock().push(format!("{}: {error}", path.display()));
+        match (event, &self.appends_to) {
+            (Event::Failed { path, error, .. }, _) => self.failures.lock().push(format!("{}: {error}", path.display())),
+            (Event::Bytes { bytes: 1000.. }, Some(path)) => {
+                use std::io::Write;
+                fs::File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
+            }
+            _ => {}
         }
     }
 }
@@ -91,7 +100,15 @@ impl Home {
         applications: &[Box<dyn Application>],
         run: impl FnOnce(&mut BackupOptions<'_>) -> Result<BackupOutcome>,
     ) -> (Result<BackupOutcome>, Vec<String>) {
-        let told = Told::default();
+        self.run_told(Told::default(), applications, run)
+    }
+
+    fn run_told(
+        &self,
+        told: Told,
+        applications: &[Box<dyn Application>],
+        run: impl FnOnce(&mut BackupOptions<'_>) -> Result<BackupOutcome>,
+    ) -> (Result<BackupOutcome>, Vec<String>) {
         let parent = Snapshot::read_all(&self.repository).unwrap().snapshots.pop();
         let mut options = BackupOptions {
             paths: vec![self.source()],
@@ -127,7 +144,7 @@ impl Home {
             progress: &told,
         };
         let outcome = run(&mut options);
-        (outcome, told.0.into_inner())
+        (outcome, told.failures.into_inner())
     }
 
     fn run(&self) -> Run {
@@ -330,20 +347,8 @@ fn a_link_on_the_way_is_followed_and_one_that_was_asked_for_is_stored() {
 fn a_file_that_keeps_changing_is_reported() {
     let home = home();
     home.write("log", &vec![7; 3 << 20]);
-    let path = home.source().join("log");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let (outcome, told) = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            use std::io::Write;
-            let mut file = fs::File::options().append(true).open(&path).unwrap();
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                file.write_all(b"more").unwrap();
-            }
-        });
-        let run = home.run_with(|_| {});
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        run
-    });
+    let appending = Told { appends_to: Some(home.source().join("log")), ..Told::default() };
+    let (outcome, told) = home.run_told(appending, &[], |options| backup(&home.repository, options));
     let outcome = outcome.unwrap();
     assert_eq!(outcome.snapshot.statistics.errors, 1, "{told:?}");
     assert!(told[0].contains("consistently"), "{told:?}");
