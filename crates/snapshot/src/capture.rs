@@ -8,11 +8,14 @@
 //! Invariant: for every claimed path the snapshot holds exactly what the capture yielded for it, or nothing.
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use treering_chunk::CutPolicy;
+
+use crate::stream::Extent;
 
 pub use crate::walk::Names;
 
@@ -53,21 +56,37 @@ impl Folder<'_> {
 /// The order of calls is `claimed`, `take`, then the returned readers are read to their end (perhaps on other
 /// threads, perhaps not all if the backup is cancelled), then `conclude`. Only then is the verdict recorded.
 pub trait Capture: Send {
-    /// The name of the instance relative to the folder, for reports: for a database, its main file.
+    /// The kind of what is captured, where it is not that of the application that claimed it: an application may hand
+    /// files on to another one's capture.
+    fn kind(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The name of the instance relative to the folder, for reports: for a database, its main file. Empty for the folder
+    /// itself.
     fn name(&self) -> &Path;
 
     /// Every path, relative to the folder, that the walk must leave alone. Paths that do not exist are allowed.
+    ///
+    /// Of a folder that is claimed the snapshot holds what the capture yields in it, as an ordinary folder even if the
+    /// path is a symbolic link to one, and nothing else; without anything in it, it is left out.
     fn claimed(&self) -> &[PathBuf];
+
+    /// Those of the claimed folders that the snapshot holds even if nothing is yielded in them.
+    fn folders(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Fixes what is taken and returns the files that the snapshot shall hold.
     ///
-    /// `previous` is what [`Conclusion::state`] was in the parent snapshot, for incremental captures.
+    /// `previous` is what [`Conclusion::state`] was in the parent snapshot, for incremental captures. What must be read
+    /// at once, because it may be overwritten soon, goes into `pieces`; what can wait is returned as a reader.
     ///
     /// # Errors
     ///
     /// An error leaves the claimed files out of the snapshot and is reported for each of them; a capture that can
     /// still copy something useful does so and says in its [`Conclusion`] how sure it is.
-    fn take(&mut self, previous: Option<&[u8]>) -> Result<Vec<TakenFile>, CaptureError>;
+    fn take(&mut self, previous: Option<&[u8]>, pieces: &mut dyn PieceStore) -> Result<Vec<TakenFile>, CaptureError>;
 
     /// Says, after all bytes were read, what was captured and how sure that is. Releases locks and temporary files.
     fn conclude(self: Box<Self>) -> Conclusion;
@@ -90,8 +109,55 @@ pub struct TakenFile {
 pub enum Content {
     /// Read to the end, once, on any thread.
     Bytes(Box<dyn Read + Send>),
-    /// The same bytes as in the parent snapshot; only valid if `take` was given a previous state that proves it.
+    /// The same, of a file that is held open because it may lose its name before the walk comes to it. Its attributes are
+    /// read from the descriptor instead of [`TakenFile::attributes_of`].
+    Held {
+        /// The file.
+        file: Arc<File>,
+        /// What is stored of it.
+        bytes: Box<dyn Read + Send>,
+    },
+    /// The same bytes as in the parent snapshot; only valid if `take` was given a previous state that proves it. If the
+    /// file has gone by now, its attributes are those of the parent too.
     Unchanged,
+    /// What was stored while `take` was running, in this order.
+    Pieces(Vec<Part>),
+}
+
+/// A part of a file that was put together from pieces.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Bytes that were stored.
+    Stored(Piece),
+    /// So many zeros, which are not stored.
+    Hole(u64),
+}
+
+/// Bytes that a [`PieceStore`] has stored in the backup that is running. It says nothing in another one.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl Piece {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.extents.iter().map(Extent::bytes).sum()
+    }
+}
+
+/// Stores bytes while `take` is still running, so that what is about to be overwritten needs no temporary copy.
+///
+/// A piece is cut and stored as any file is: what the repository has is not stored again. A piece that comes to be used
+/// in no file does no harm: a prune takes it.
+pub trait PieceStore {
+    /// Reads to the end and stores what came, cut as it says. Memory does not depend on how much it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::Io`] if reading failed: then the piece is as if it had never been; [`CaptureError::NotStored`] if
+    /// the backup cannot go on.
+    fn put(&mut self, from: &mut dyn Read, cut: CutPolicy) -> Result<Piece, CaptureError>;
 }
 
 /// What a capture says at its end.
@@ -165,6 +231,9 @@ pub enum CaptureError {
         /// What the library said.
         reason: String,
     },
+    /// The repository did not take a piece, or the user has interrupted the backup. Whoever ran the backup tells why.
+    #[error("what was read could not be stored")]
+    NotStored,
     /// The temporary copy would not fit.
     #[error("a copy of {} needs {needed_bytes} bytes in {}, where {free_bytes} are free", .path.display(), .folder.display())]
     NoRoom {

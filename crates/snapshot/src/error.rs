@@ -136,6 +136,16 @@ pub enum SnapshotError {
         /// What it is.
         found: &'static str,
     },
+    /// An application is not brought back; nothing was changed.
+    #[error("cannot bring the {kind} application {} back: {detail}", .path.display())]
+    NotBroughtBack {
+        /// Its kind.
+        kind: String,
+        /// Where it was to come to.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
     /// A restored file is not what the snapshot holds.
     #[error("{} is not what the snapshot holds", .path.display())]
     Differs {

@@ -16,6 +16,9 @@ const SNAPSHOT_MOST_BYTES: usize = 4 << 20;
 /// The extension that names the snapshot that a repair has made this one from.
 pub const REPAIRED_FROM_TAG: u16 = 1;
 
+/// The extension of an [`AppEntry`] that holds the state of its capture, for the next one.
+pub(crate) const STATE_TAG: u16 = 1;
+
 /// The name of a snapshot: of its record.
 pub type SnapshotName = RecordName;
 

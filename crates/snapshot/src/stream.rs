@@ -249,3 +249,128 @@ impl<'a, 'r> StreamReader<'a, 'r> {
         Ok(Some(bytes))
     }
 }
+
+/// The bytes of a file in any order. Keeps one list of each level and one chunk, for what is read together lies together.
+#[derive(Debug)]
+pub struct StreamAt<'a, 'r> {
+    reader: &'a mut ChunkReader<'r>,
+    stream: Stream,
+    /// Of each level below the top: where its list starts, and the list.
+    lists: Vec<Option<(u64, Vec<Extent>)>>,
+    /// Where a chunk starts, and its bytes.
+    chunk: Option<(u64, Vec<u8>)>,
+}
+
+impl<'a, 'r> StreamAt<'a, 'r> {
+    /// Reads this stream.
+    pub fn new(reader: &'a mut ChunkReader<'r>, stream: Stream) -> Self {
+        let lists = vec![None; usize::from(stream.level)];
+        Self { reader, stream, lists, chunk: None }
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> u64 {
+        self.stream.bytes()
+    }
+
+    /// Reads from this offset until the buffer is full or the stream ends; says how many bytes it read.
+    ///
+    /// # Errors
+    ///
+    /// If a list or chunk is missing or damaged.
+    pub fn read_at(&mut self, buffer: &mut [u8], at: u64) -> Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let here = at.saturating_add(filled as u64);
+            let Some((start, extent)) = self.extent_at(here)? else { break };
+            let left = start.saturating_add(extent.bytes()).saturating_sub(here).min(rest.len() as u64) as usize;
+            let rest = rest.get_mut(..left).unwrap_or_default();
+            match extent.chunk() {
+                None => rest.fill(0),
+                Some(id) => rest.copy_from_slice(self.chunk_at(start, &id, extent.bytes(), here, left)?),
+            }
+            filled += left;
+        }
+        Ok(filled)
+    }
+
+    /// The data extent that covers an offset, and where it starts.
+    fn extent_at(&mut self, at: u64) -> Result<Option<(u64, Extent)>> {
+        let Some((mut start, mut extent)) = covering(&self.stream.extents, 0, at) else { return Ok(None) };
+        for level in (0..self.lists.len()).rev() {
+            let id = extent.chunk().ok_or_else(|| SnapshotError::damaged("a stream", "a hole stands for a list"))?;
+            let Some(kept) = self.lists.get_mut(level) else { break };
+            let list = match kept.take().filter(|(from, _)| *from == start) {
+                Some((_, list)) => list,
+                None => read_list(self.reader, &id, level as u8, extent.bytes())?,
+            };
+            let found = covering(&list, start, at);
+            *kept = Some((start, list));
+            (start, extent) = found
+                .ok_or_else(|| SnapshotError::damaged(format!("list {id}"), "it does not cover what it should"))?;
+        }
+        Ok(Some((start, extent)))
+    }
+
+    fn chunk_at(&mut self, start: u64, id: &ChunkId, bytes: u64, at: u64, length: usize) -> Result<&[u8]> {
+        let wrong = || SnapshotError::damaged(format!("chunk {id}"), "it is not as long as its stream says");
+        if self.chunk.as_ref().is_none_or(|(from, _)| *from != start) {
+            let chunk = self.reader.get(ChunkKind::Data, id)?;
+            if chunk.len() as u64 != bytes {
+                return Err(wrong());
+            }
+            self.chunk = Some((start, chunk));
+        }
+        let chunk = self.chunk.as_ref().map(|(_, chunk)| chunk.as_slice()).unwrap_or_default();
+        chunk.get((at - start) as usize..).and_then(|rest| rest.get(..length)).ok_or_else(wrong)
+    }
+}
+
+/// The extent of a list that covers an offset, and where it starts; the list starts at `from`.
+fn covering(list: &[Extent], from: u64, at: u64) -> Option<(u64, Extent)> {
+    let mut start = from;
+    for extent in list {
+        let end = start.saturating_add(extent.bytes());
+        if at < end {
+            return (start <= at).then_some((start, *extent));
+        }
+        start = end;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Home, noise};
+    use treering_store::{Compression, Session, SessionMode};
+
+    #[test]
+    fn any_part_of_a_stream_can_be_read() {
+        let home = Home::new();
+        let session = Session::start(&home.repository, None, Compression::DEFAULT, SessionMode::Store).unwrap();
+        let mut sink = session.sink().unwrap();
+        let (mut builder, mut expected) = (StreamBuilder::default(), Vec::new());
+        for number in 0..5000_u32 {
+            let bytes = noise(number.into(), 40 + number as usize % 7);
+            let id = sink.put(ChunkKind::Data, &bytes).unwrap().id;
+            builder.push(&mut sink, Extent::Chunk { id: *id.as_bytes(), bytes: bytes.len() as u64 }).unwrap();
+            builder.push(&mut sink, Extent::Hole { bytes: u64::from(number % 3) }).unwrap();
+            expected.extend(&bytes);
+            expected.resize(expected.len() + number as usize % 3, 0);
+        }
+        let stream = builder.finish(&mut sink).unwrap();
+        sink.flush().unwrap();
+        session.flush().unwrap();
+        assert!(stream.level > 1, "{}", stream.level);
+        let mut reader = home.repository.reader().unwrap();
+        let mut at = StreamAt::new(&mut reader, stream);
+        assert_eq!(at.bytes(), expected.len() as u64);
+        for (from, length) in [(0, 10), (200_000, 3000), (17, 90_000), (expected.len() - 5, 100), (expected.len(), 1)] {
+            let mut buffer = vec![1; length];
+            let got = at.read_at(&mut buffer, from as u64).unwrap();
+            assert_eq!(got, length.min(expected.len() - from));
+            assert!(buffer[..got] == expected[from..from + got], "{from}");
+        }
+    }
+}

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use treering_snapshot::capture::{Capture, CaptureError, Conclusion, Content, TakenFile, Verdict};
+use treering_snapshot::capture::{Capture, CaptureError, Conclusion, Content, PieceStore, TakenFile, Verdict};
 
 use crate::error::{Error, io_error};
 use crate::header::Header;
@@ -55,7 +55,7 @@ impl Capture for DatabaseCapture {
         &self.claimed
     }
 
-    fn take(&mut self, previous: Option<&[u8]>) -> Result<Vec<TakenFile>, CaptureError> {
+    fn take(&mut self, previous: Option<&[u8]>, _: &mut dyn PieceStore) -> Result<Vec<TakenFile>, CaptureError> {
         let source = Source::open(&self.folder, self.name().as_os_str())?;
         let outcome = take(&source, &self.options, previous)?;
         self.conclusion = outcome.conclusion;

@@ -16,12 +16,9 @@ use crate::capture::Conclusion;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind};
 use crate::progress::{Event, Outcome, Progress};
-use crate::record::{AppEntry, Statistics};
+use crate::record::{AppEntry, STATE_TAG, Statistics};
 use crate::stream::Stream;
 use crate::tree::TreeBuilder;
-
-/// Where a capture's own state is kept in an [`AppEntry`].
-pub(super) const STATE_TAG: u16 = 1;
 
 /// What the trees say in the end.
 pub(super) struct Assembled {
@@ -104,6 +101,10 @@ impl<'a> Assembler<'a> {
                 let bytes = done.1.as_ref().map_or(0, |read| read.node.size());
                 *self.captured_bytes.entry(capture).or_default() += bytes;
                 self.file(done, Outcome::Changed, 0)
+            }
+            Item::Stored { node, capture, outcome } => {
+                *self.captured_bytes.entry(capture).or_default() += node.size();
+                self.entry(node, outcome)
             }
             Item::Conclude { capture, number, kind, path } => {
                 self.conclude(capture.conclude(), number, kind, &path);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use treering_chunk::CutPolicy;
 
 use super::BackupOptions;
-use super::assemble::STATE_TAG;
-use crate::capture::{Capture, CaptureError, Content, Folder, TakenFile};
+use crate::capture::{Capture, CaptureError, Content, Folder, PieceStore, TakenFile};
 use crate::error::SnapshotError;
+use crate::record::STATE_TAG;
 use crate::walk::OpenFolder;
 
 /// A file that a capture yields.
@@ -55,18 +55,28 @@ impl Claims {
         self.taken.remove(path)
     }
 
+    /// Whether captures yield something in a folder that the walk has not come to.
+    pub(super) fn has_names(&self, folder: &Path) -> bool {
+        self.names.contains_key(folder)
+    }
+
     /// Names that captures yield in a folder; those that are also listed come once.
     pub(super) fn added_names(&mut self, folder: &Path) -> Vec<Vec<u8>> {
         self.names.remove(folder).map(|names| names.into_iter().collect()).unwrap_or_default()
     }
 
     /// Shows a folder to the applications and starts what they claim.
-    pub(super) fn claim(&mut self, options: &BackupOptions<'_>, folder: &OpenFolder) -> Started {
+    pub(super) fn claim(
+        &mut self,
+        options: &BackupOptions<'_>,
+        folder: &OpenFolder,
+        pieces: &mut dyn PieceStore,
+    ) -> Started {
         let mut started = Started::default();
         let shown = Folder { path: &folder.path, names: folder.names(), is_excluded: options.is_excluded };
         for application in options.applications {
             for capture in application.claim(&shown) {
-                self.start(options, application.kind(), &folder.path, capture, &mut started);
+                self.start(options, (application.kind(), &folder.path), capture, pieces, &mut started);
             }
         }
         started
@@ -75,9 +85,9 @@ impl Claims {
     fn start(
         &mut self,
         options: &BackupOptions<'_>,
-        kind: &'static str,
-        folder: &Path,
+        (kind, folder): (&'static str, &Path),
         mut capture: Box<dyn Capture>,
+        pieces: &mut dyn PieceStore,
         started: &mut Started,
     ) {
         let claimed: Vec<PathBuf> = capture.claimed().iter().map(|path| folder.join(path)).collect();
@@ -86,11 +96,16 @@ impl Claims {
             return;
         }
         self.claimed.extend(claimed.iter().cloned());
-        let path = folder.join(capture.name());
+        let kind = capture.kind().unwrap_or(kind);
+        // Joined with nothing, a folder would end in a slash.
+        let path: PathBuf = folder.join(capture.name()).components().collect();
         let previous = previous_state(options, kind, &path).filter(|_| !self.starts_afresh);
-        match capture.take(previous) {
+        match capture.take(previous, pieces) {
             Ok(files) => {
                 self.captures += 1;
+                for inside in capture.folders() {
+                    self.names.entry(folder.join(inside)).or_default();
+                }
                 files.into_iter().for_each(|file| self.add(folder, file));
                 started.captures.push((capture, self.captures, kind, path));
             }

@@ -12,6 +12,7 @@ mod assemble;
 mod claims;
 mod kind;
 mod parent;
+mod pieces;
 mod queue;
 mod read;
 mod scan;

@@ -41,6 +41,8 @@ pub(super) enum Item {
     HardLink { node: Node, links: u64, outcome: Outcome },
     /// A file whose bytes an application gives.
     Captured { batch: Arc<Batch>, at: usize, capture: usize },
+    /// A file whose bytes a capture has stored.
+    Stored { node: Node, capture: usize, outcome: Outcome },
     /// All files of a capture have been emitted.
     Conclude { capture: Box<dyn Capture>, number: usize, kind: &'static str, path: std::path::PathBuf },
     /// The folder that was entered last ends.

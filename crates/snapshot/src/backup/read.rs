@@ -152,6 +152,14 @@ impl<'r> FileReader<'r> {
         cut.stream.finish(&mut self.sink)
     }
 
+    /// A part of a file that a capture puts together: its extents, in order.
+    pub(super) fn read_piece(&mut self, from: &mut dyn Read, policy: CutPolicy) -> Result<Vec<Extent>> {
+        let (mut hints, mut cut) = (Hints::new(None, self.lost), CutState::new(Some(policy), None));
+        cut.flat = Some(Vec::new());
+        self.segment(from, Path::new("what a capture reads"), &mut cut, &mut hints)?;
+        Ok(cut.flat.unwrap_or_default())
+    }
+
     /// Reads to the end, cutting as it goes.
     fn segment(&mut self, from: &mut dyn Read, path: &Path, cut: &mut CutState, hints: &mut Hints<'_>) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -226,13 +234,20 @@ impl<'r> FileReader<'r> {
             self.sink.put_named(id, ChunkKind::Data, bytes)?;
         }
         cut.at += bytes.len() as u64;
-        cut.stream.push(&mut self.sink, Extent::Chunk { id: *id.as_bytes(), bytes: bytes.len() as u64 })
+        let extent = Extent::Chunk { id: *id.as_bytes(), bytes: bytes.len() as u64 };
+        match &mut cut.flat {
+            Some(flat) => flat.push(extent),
+            None => cut.stream.push(&mut self.sink, extent)?,
+        }
+        Ok(())
     }
 }
 
 /// A stream under way.
 struct CutState {
     stream: StreamBuilder,
+    /// Extents of a piece, which are listed with others later.
+    flat: Option<Vec<Extent>>,
     policy: Option<CutPolicy>,
     /// How long it should become, where that is known.
     bytes: Option<u64>,
@@ -241,7 +256,7 @@ struct CutState {
 
 impl CutState {
     fn new(policy: Option<CutPolicy>, bytes: Option<u64>) -> Self {
-        Self { stream: StreamBuilder::default(), policy, bytes, at: 0 }
+        Self { stream: StreamBuilder::default(), flat: None, policy, bytes, at: 0 }
     }
 
     fn hole(&mut self, sink: &mut Sink, bytes: u64) -> Result<()> {
@@ -304,7 +319,7 @@ fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-fn status(file: &File, path: &Path) -> Result<Status> {
+pub(super) fn status(file: &File, path: &Path) -> Result<Status> {
     let stat = rustix::fs::fstat(file.as_fd());
     stat.map(|stat| Status::of(&stat)).map_err(|e| SnapshotError::io("look at", path)(e.into()))
 }

@@ -8,24 +8,27 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::FileType;
 use treering_chunk::Namer;
 use treering_store::{LostChunks, Repository, Session, Sink};
+use xattr::FileExt;
 
-use super::claims::Claims;
+use super::claims::{Claims, Taken};
 use super::parent::{Parent, ParentFolder};
+use super::pieces::Pieces;
 use super::queue::{Emitter, EnteredFolder, Item, Task};
-use super::read::{FileTask, node, read_xattrs};
+use super::read::{FileTask, node, read_xattrs, status};
 use super::{BackupOptions, Marker};
 use crate::ahead::Ahead;
-use crate::capture::Capture;
+use crate::capture::{Capture, Content, Part};
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
 use crate::progress::{Event, Outcome};
 use crate::record::Snapshot;
 use crate::stat::{Identity, StatWriter};
-use crate::stream::Stream;
+use crate::stream::{Extent, Stream, StreamBuilder};
 use crate::tree::DEPTH_MOST;
 use crate::walk::{Listed, OpenFolder, Status};
 
@@ -37,6 +40,9 @@ const TICK_MS: i64 = 50;
 const SCOUTS: usize = 16;
 /// … and so many in all folders on the way down.
 const SCOUTS_MOST: usize = 64;
+
+/// Extended attributes: names and values.
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The paths that were asked for, as a tree of components.
 #[derive(Debug, Default)]
@@ -104,6 +110,8 @@ pub(super) struct Scanner<'a> {
     links: HashMap<(u64, u64), u64>,
     link_numbers: HashMap<u64, (u64, u64)>,
     claims: Claims,
+    /// What captures store while they are started.
+    pieces: Pieces<'a>,
     /// Folders that are never entered: the repository itself.
     forbidden: Vec<(u64, u64)>,
     parent_start: Option<Time>,
@@ -113,7 +121,7 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(
-        repository: &'a Repository,
+        repository: &'a Arc<Repository>,
         session: &'a Session,
         options: &'a BackupOptions<'a>,
         emitter: Emitter,
@@ -137,6 +145,7 @@ impl<'a> Scanner<'a> {
             links: HashMap::new(),
             link_numbers: HashMap::new(),
             claims: Claims::new(!lost.is_empty()),
+            pieces: Pieces::new(repository, session, options)?,
             forbidden: forbidden.map(|status| (status.device, status.inode)).collect(),
             parent_start: parent.map(start),
             errors: 0,
@@ -162,6 +171,7 @@ impl<'a> Scanner<'a> {
         }
         self.emitter.finish()?;
         let stat = self.stats.finish(&mut self.sink)?;
+        self.pieces.flush()?;
         self.sink.flush()?;
         Ok(Scanned { stat, errors: self.errors, roots_found: self.roots_found })
     }
@@ -237,6 +247,9 @@ impl Scanner<'_> {
         if let Some(wanted) = wanted {
             let names = wanted.children.keys().map(|name| OsStr::from_bytes(name));
             return OpenFolder::restricted(path.to_owned(), names);
+        }
+        if self.claims.is_claimed(path) {
+            return OpenFolder::restricted(path.to_owned(), std::iter::empty());
         }
         let opened = self.take_scout(name).and_then(Ahead::finish);
         opened.map_or_else(|| OpenFolder::open(path.to_owned()), Ok)
@@ -317,14 +330,17 @@ impl Scanner<'_> {
         Some(Listed { name, status: None })
     }
 
-    fn xattrs(&mut self, path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-        match read_xattrs(path, xattr::list(path), |name| xattr::get(path, name)) {
-            Ok(xattrs) => xattrs,
-            Err(error) => {
-                self.failed(path, &error);
-                Vec::new()
-            }
-        }
+    fn xattrs(&mut self, path: &Path) -> Xattrs {
+        let xattrs = read_xattrs(path, xattr::list(path), |name| xattr::get(path, name));
+        self.or_none(path, xattrs)
+    }
+
+    /// A file whose extended attributes cannot be read is stored without any, and that is told.
+    fn or_none(&mut self, path: &Path, xattrs: Result<Xattrs>) -> Xattrs {
+        xattrs.unwrap_or_else(|error| {
+            self.failed(path, &error);
+            Xattrs::new()
+        })
     }
 }
 
@@ -350,7 +366,7 @@ impl Scanner<'_> {
         let device = frame.device;
         let mut entered = false;
         if self.claims.is_claimed(&path) {
-            self.captured(path, &listed.name, before.clone())?;
+            entered = self.captured(path, &listed.name, before, device)?;
         } else {
             match listed.status {
                 // It vanished between listing and looking: as if it had never been there, unless it was asked for.
@@ -531,7 +547,8 @@ fn outcome(before: Option<&Node>, unchanged: bool) -> Outcome {
 /// What applications claim.
 impl Scanner<'_> {
     fn claim(&mut self, frame: &mut Frame) -> Result<()> {
-        let taken = self.claims.claim(self.options, &frame.folder);
+        let taken = self.claims.claim(self.options, &frame.folder, &mut self.pieces);
+        self.pieces.check()?;
         for (path, error) in taken.failures {
             self.failed(&path, &error);
         }
@@ -540,23 +557,50 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// A claimed path: what the capture yields for it, or nothing.
-    fn captured(&mut self, path: PathBuf, name: &[u8], before: Option<Node>) -> Result<()> {
-        let Some(taken) = self.claims.take(&path) else { return Ok(()) };
-        let status = match &taken.attributes {
-            Some(attributes) => Status::of_path(attributes),
-            None => self.stack.last().map_or(Status::of_path(&path), |frame| Status::of_path(&frame.folder.path)),
-        };
-        let status = match status {
+    /// A claimed path: what the capture yields for it or in it, or nothing. Says whether a folder of the parent was
+    /// entered.
+    fn captured(&mut self, path: PathBuf, name: &[u8], before: Option<Node>, device: Option<u64>) -> Result<bool> {
+        match self.claims.take(&path) {
+            Some(taken) => self.captured_file(path, name, taken, before).map(|()| false),
+            None if self.claims.has_names(&path) => self.claimed_folder(path, name, before, device),
+            None => Ok(false),
+        }
+    }
+
+    /// A folder of which only what a capture yields is taken; a link to one becomes one.
+    fn claimed_folder(
+        &mut self,
+        path: PathBuf,
+        name: &[u8],
+        before: Option<Node>,
+        device: Option<u64>,
+    ) -> Result<bool> {
+        let status = match Status::of_target(&path) {
             Ok(status) => status,
             Err(error) => {
+                self.failed(&path, &error);
+                return Ok(false);
+            }
+        };
+        let before = before.filter(|node| node.tree().is_some());
+        let is_known = before.is_some();
+        self.enter(Found { path, name: name.to_vec(), status, before }, None, device)?;
+        Ok(is_known)
+    }
+
+    fn captured_file(&mut self, path: PathBuf, name: &[u8], taken: Taken, before: Option<Node>) -> Result<()> {
+        let (status, xattrs) = match (self.attributes(&path, &taken), &taken.content, &before) {
+            (Ok(attributes), ..) => attributes,
+            (Err(_), Content::Unchanged, Some(node)) if matches!(node.kind, NodeKind::File { .. }) => {
+                return self.emitter.emit(Item::Ready { node: node.clone(), outcome: Outcome::Unmodified });
+            }
+            (Err(error), ..) => {
                 self.failed(&path, &error);
                 return Ok(());
             }
         };
-        let xattrs = taken.attributes.as_deref().map(|path| self.xattrs(path)).unwrap_or_default();
         let mut node = node(name.to_vec(), &status, xattrs, NodeKind::Fifo);
-        if taken.attributes.is_none() {
+        if taken.attributes.is_none() && !matches!(taken.content, Content::Held { .. }) {
             (node.mode, node.modified) = (0o600, self.options.description.time);
         }
         let before = before.and_then(|node| match node.kind {
@@ -564,20 +608,59 @@ impl Scanner<'_> {
             _ => None,
         });
         match (taken.content, before) {
-            (crate::capture::Content::Bytes(from), before) => {
+            (Content::Bytes(from) | Content::Held { bytes: from, .. }, before) => {
                 let task = Task::Stream(super::queue::StreamTask { path, node, from, cut: taken.cut, before });
                 let (batch, at) = self.emitter.task(task, super::queue::STREAM_BYTES)?;
                 self.emitter.emit(Item::Captured { batch, at, capture: taken.capture })
             }
-            (crate::capture::Content::Unchanged, Some(content)) => {
+            (Content::Pieces(parts), before) => {
+                let content = self.put_together(parts)?;
+                let outcome = match &before {
+                    None => Outcome::New,
+                    Some(before) if *before == content => Outcome::Unmodified,
+                    Some(_) => Outcome::Changed,
+                };
+                node.kind = NodeKind::File { content, links: 0 };
+                self.emitter.emit(Item::Stored { node, capture: taken.capture, outcome })
+            }
+            (Content::Unchanged, Some(content)) => {
                 node.kind = NodeKind::File { content, links: 0 };
                 self.emitter.emit(Item::Ready { node, outcome: Outcome::Unmodified })
             }
-            (crate::capture::Content::Unchanged, None) => {
+            (Content::Unchanged, None) => {
                 let source = std::io::Error::other("its capture relies on a parent that does not have it");
                 self.failed(&path, &SnapshotError::Io { action: "store", path: path.clone(), source });
                 Ok(())
             }
         }
+    }
+
+    /// Whose attributes a captured file gets.
+    fn attributes(&mut self, path: &Path, taken: &Taken) -> Result<(Status, Xattrs)> {
+        match (&taken.content, &taken.attributes) {
+            (Content::Held { file, .. }, _) => {
+                let xattrs = read_xattrs(path, file.list_xattr(), |name| file.get_xattr(name));
+                Ok((status(file, path)?, self.or_none(path, xattrs)))
+            }
+            (_, Some(attributes)) => Ok((Status::of_path(attributes)?, self.xattrs(attributes))),
+            (_, None) => {
+                let folder = self.stack.last().map_or(path, |frame| frame.folder.path.as_path());
+                Ok((Status::of_path(folder)?, Xattrs::new()))
+            }
+        }
+    }
+
+    /// The stream of what a capture has stored.
+    fn put_together(&mut self, parts: Vec<Part>) -> Result<Stream> {
+        let mut stream = StreamBuilder::default();
+        for part in parts {
+            match part {
+                Part::Hole(bytes) => stream.push(&mut self.sink, Extent::Hole { bytes })?,
+                Part::Stored(piece) => {
+                    piece.extents.into_iter().try_for_each(|extent| stream.push(&mut self.sink, extent))?;
+                }
+            }
+        }
+        stream.finish(&mut self.sink)
     }
 }

@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use treering_chunk::{ChunkKind, CutSizes};
+use treering_chunk::{ChunkKind, CutPolicy, CutSizes};
 use treering_store::storage::{Area, Folder as FolderStorage, Storage};
 use treering_store::{Encryption, InitOptions, OsEntropy};
 
 use super::*;
-use crate::capture::{self, Capture, CaptureError, Conclusion, Content, TakenFile};
+use crate::capture::{self, Capture, CaptureError, Conclusion, Content, Part, PieceStore, TakenFile};
 use crate::progress::Event;
-use crate::stream::StreamReader;
 use crate::tree::TreeReader;
 
 struct Home {
@@ -163,12 +162,9 @@ impl Home {
                 let path = format!("{path}/{}", String::from_utf8_lossy(&node.name));
                 match &node.kind {
                     NodeKind::Folder { .. } => folders.push((path, node)),
-                    NodeKind::File { content, .. } => {
+                    NodeKind::File { .. } => {
                         let mut bytes = Vec::new();
-                        let mut chunks = StreamReader::new(&mut reader, content, ChunkKind::Data);
-                        while let Some(chunk) = chunks.read_next().unwrap() {
-                            bytes.extend(chunk);
-                        }
+                        crate::restore::write_file(&mut reader, &node, &mut bytes).unwrap();
                         found.insert(path, bytes);
                     }
                     other => drop(found.insert(path, other.as_str().into())),
@@ -417,7 +413,7 @@ impl Capture for Pretended {
         &self.claimed
     }
 
-    fn take(&mut self, previous: Option<&[u8]>) -> Result<Vec<TakenFile>, CaptureError> {
+    fn take(&mut self, previous: Option<&[u8]>, pieces: &mut dyn PieceStore) -> Result<Vec<TakenFile>, CaptureError> {
         if self.fail {
             return Err(CaptureError::Application { action: "open", path: self.name.clone(), reason: "no".into() });
         }
@@ -431,9 +427,13 @@ impl Capture for Pretended {
             cut: None,
         };
         assert!(self.folder.join(&self.name).exists());
+        pieces.put(&mut &b"used by nobody"[..], CutPolicy::Fine)?;
+        let piece = pieces.put(&mut &b"piece"[..], CutPolicy::Fine)?;
+        let parts = vec![Part::Stored(piece.clone()), Part::Hole(2), Part::Hole(1), Part::Stored(piece)];
         Ok(vec![
             file(self.name.clone(), Some(self.name.clone()), main),
             file(self.name.with_extension("virtual"), None, bytes(b"virtual")),
+            file(self.name.with_extension("parts"), None, Content::Pieces(parts)),
             file(self.claimed[2].clone(), Some(self.claimed[2].clone()), bytes(b"part as captured")),
         ])
     }
@@ -467,16 +467,17 @@ fn a_capture_decides_what_is_stored_for_what_it_claims() {
     let outcome = outcome.unwrap();
     assert_eq!((told, outcome.worst_verdict), (vec![], Some(Verdict::CrashConsistent)));
     let content = home.content(&outcome.snapshot);
-    let expected: [(&str, &[u8]); 5] = [
+    let expected: [(&str, &[u8]); 6] = [
         ("/x/db.app", b"captured"),
         ("/x/db.d/other", b"as it lies on disk"),
         ("/x/db.d/part", b"part as captured"),
+        ("/x/db.parts", b"piece\0\0\0piece"),
         ("/x/db.virtual", b"virtual"),
         ("/x/dc", b"as it lies on disk"),
     ];
     assert_eq!(content.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect::<Vec<_>>(), expected);
     let [app] = &outcome.snapshot.applications[..] else { panic!() };
-    assert_eq!((app.kind.as_str(), app.verdict.as_str(), app.bytes), ("pretend", "crash-consistent", 31));
+    assert_eq!((app.kind.as_str(), app.verdict.as_str(), app.bytes), ("pretend", "crash-consistent", 44));
     assert_eq!(app.path, home.source().join("x/db.app").into_os_string().into_encoded_bytes());
     let (again, _) = with_pretend(&home, false, |_| {});
     let again = again.unwrap();
@@ -485,6 +486,89 @@ fn a_capture_decides_what_is_stored_for_what_it_claims() {
     let (refused, _) = with_pretend(&home, false, |options| options.require_app_ok = true);
     assert!(matches!(refused, Err(SnapshotError::AppNotConsistent { .. })));
     assert_eq!(home.storage.list(Area::Snapshots).unwrap().len(), 2);
+}
+
+/// Claims a folder `data` and takes a file in it that has lost its name meanwhile.
+struct Keeper;
+
+struct Kept(std::path::PathBuf, [std::path::PathBuf; 2]);
+
+impl Application for Keeper {
+    fn kind(&self) -> &'static str {
+        "keeper"
+    }
+
+    fn claim(&self, folder: &crate::capture::Folder<'_>) -> Vec<Box<dyn Capture>> {
+        let has_data = folder.look("data".as_ref()).is_some();
+        let kept = has_data
+            .then(|| Box::new(Kept(folder.path.to_owned(), ["data".into(), "empty".into()])) as Box<dyn Capture>);
+        kept.into_iter().collect()
+    }
+}
+
+impl Capture for Kept {
+    fn name(&self) -> &Path {
+        Path::new("")
+    }
+
+    fn claimed(&self) -> &[std::path::PathBuf] {
+        &self.1
+    }
+
+    fn folders(&self) -> Vec<std::path::PathBuf> {
+        vec!["empty".into()]
+    }
+
+    fn take(&mut self, previous: Option<&[u8]>, _: &mut dyn PieceStore) -> Result<Vec<TakenFile>, CaptureError> {
+        let path = std::path::PathBuf::from("data/log");
+        let content = match std::fs::File::open(self.0.join(&path)) {
+            Ok(file) => {
+                let file = std::sync::Arc::new(file);
+                std::fs::remove_file(self.0.join(&path)).unwrap();
+                Content::Held { bytes: Box::new(std::io::Cursor::new(b"as it was")), file }
+            }
+            Err(_) => {
+                assert!(previous.is_some());
+                Content::Unchanged
+            }
+        };
+        Ok(vec![TakenFile { attributes_of: Some(path.clone()), path, content, cut: None }])
+    }
+
+    fn conclude(self: Box<Self>) -> Conclusion {
+        let (verdict, detail, state) = (Verdict::Consistent, String::new(), b"state".to_vec());
+        Conclusion { verdict, version: None, consistency_point: None, detail, state }
+    }
+}
+
+#[test]
+fn a_claimed_folder_holds_what_its_capture_yields_even_what_is_gone() {
+    let home = home();
+    for name in ["app/data.real/log", "app/data.real/other", "app/empty/stranger"] {
+        home.write(name, b"as it lies on disk");
+    }
+    let log = home.source().join("app/data.real/log");
+    std::fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("data.real", home.source().join("app/data")).unwrap();
+    for _ in 0..2 {
+        let (outcome, told) = home.run_on(&[Box::new(Keeper)], |_| {});
+        let snapshot = outcome.unwrap().snapshot;
+        assert_eq!(told, Vec::<String>::new());
+        let named = (crate::SnapshotName::from_bytes([0; 32]), snapshot.clone());
+        let content = home.content(&snapshot);
+        let expected = [("/app/data/log", "as it was"), ("/app/data.real/other", "as it lies on disk")];
+        let found: Vec<(&str, &str)> =
+            content.iter().map(|(path, bytes)| (path.as_str(), std::str::from_utf8(bytes).unwrap())).collect();
+        assert!(found.iter().all(|entry| expected.contains(entry)) && found.len() == 2, "{found:?}");
+        let [app] = &snapshot.applications[..] else { panic!() };
+        assert_eq!(app.path, home.source().join("app").into_os_string().into_encoded_bytes());
+        let path = home.source().join("app/data/log");
+        let node = crate::select::resolve_path(&mut home.repository.reader().unwrap(), &named, &path).unwrap();
+        assert_eq!(node.mode, 0o640);
+        let path = home.source().join("app/empty");
+        let node = crate::select::resolve_path(&mut home.repository.reader().unwrap(), &named, &path).unwrap();
+        assert!(node.tree().is_some());
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::torn::{Losses, TornTree};
 use crate::capture::Verdict;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind};
-use crate::record::{AppEntry, REPAIRED_FROM_TAG, Snapshot, SnapshotName};
+use crate::record::{AppEntry, REPAIRED_FROM_TAG, STATE_TAG, Snapshot, SnapshotName};
 use crate::tree::TreeBuilder;
 
 /// What repaired snapshots are tagged with.
@@ -86,6 +86,8 @@ pub(super) fn describe(name: SnapshotName, original: &Snapshot, root: Node, loss
         if let Some(path) = affecting(app, losses) {
             app.detail = format!("a repair left out {} ({})", path.display(), app.detail);
             app.verdict = Verdict::Torn.as_str().to_owned();
+            // The next capture must not take for unchanged what is no longer there.
+            app.extensions.retain(|(tag, _)| *tag != STATE_TAG);
         }
     }
     snapshot.extensions.retain(|(tag, _)| *tag != REPAIRED_FROM_TAG);

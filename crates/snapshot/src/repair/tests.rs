@@ -11,7 +11,7 @@ use crate::SnapshotError;
 use crate::check::{CheckOptions, DataOptions, check};
 use crate::list::{Flow, walk_tree};
 use crate::progress::Silent;
-use crate::record::{AppEntry, REPAIRED_FROM_TAG, Snapshot, SnapshotName};
+use crate::record::{AppEntry, REPAIRED_FROM_TAG, STATE_TAG, Snapshot, SnapshotName};
 use crate::testing::{Home, Item, dir, file, noise, store_stream};
 
 fn items() -> Vec<Item> {
@@ -139,6 +139,7 @@ fn a_snapshot_without_what_is_lost_says_so_and_its_applications_are_torn() {
     let home = Home::new();
     let (name, original) = home.commit_with(items(), |snapshot, sink| {
         snapshot.applications = vec![app("/d/sh"), app("/last"), app("/d/long/x")];
+        snapshot.applications.iter_mut().for_each(|app| app.extensions = vec![(STATE_TAG, vec![7])]);
         snapshot.tags = vec!["a".into(), "z".into()];
         snapshot.statistics.total_files = 3;
         snapshot.statistics.total_bytes = 60_009;
@@ -160,6 +161,8 @@ fn a_snapshot_without_what_is_lost_says_so_and_its_applications_are_torn() {
     assert_eq!(snapshot.statistics.total_bytes, 0);
     let verdicts: Vec<&str> = snapshot.applications.iter().map(|app| app.verdict.as_str()).collect();
     assert_eq!(verdicts, ["torn", "torn", "consistent"]);
+    let states: Vec<usize> = snapshot.applications.iter().map(|app| app.extensions.len()).collect();
+    assert_eq!(states, [0, 0, 1], "the next capture must not rely on what is lost");
     assert!(snapshot.applications[0].detail.contains("/d/short"), "{:?}", snapshot.applications);
     assert_eq!(paths(&home, rewritten.name.unwrap()), ["/d"]);
     assert_eq!(paths(&home, other), ["/x"]);

@@ -28,7 +28,7 @@ const OPEN_FOLDERS_MOST: usize = 48;
 /// Paths longer than this are walked in pieces: the kernel refuses 4096 bytes.
 const PIECE_MOST_BYTES: usize = 3800;
 
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A folder in the table. Number 0 is the target itself.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Beneath {
     }
 
     /// Opens a folder below another one, through folders only.
-    fn open_below(&self, base: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_below(&self, base: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
         if self.has_openat2.load(Ordering::Relaxed) {
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             match openat2(base, path, FOLDER, Mode::empty(), resolve) {

@@ -6,6 +6,9 @@
 //! at last: hard links, symbolic links, pipes, devices ─► deletions ─► syncfs ─► verification ─► folders' metadata ([`after`])
 //! ```
 //!
+//! What belongs to an application that knows how to come back is restored apart, beside its target, and exchanged when it
+//! has been verified ([`application`]).
+//!
 //! Owns what restoring does to a file system. Never follows a link beneath the target, never opens an existing file for
 //! writing, never prints. Knows nothing of packs: frames are sorted by what [`treering_store::Place`] says.
 //!
@@ -13,6 +16,7 @@
 //! made, changed or removed; and a file that failed is not left half written under its own name.
 
 mod after;
+pub mod application;
 mod apply;
 mod beneath;
 mod dump;
@@ -22,8 +26,10 @@ mod plan;
 mod remove;
 mod resolve;
 mod roots;
+mod staged;
 #[cfg(test)]
 mod tests;
+mod yard;
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -39,6 +45,7 @@ use treering_store::Repository;
 use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Progress};
 use crate::record::Snapshot;
+pub use application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Takes, Unit};
 use beneath::{Beneath, Folder, Folders};
 pub use dump::write_file;
 pub use roots::{Root, layout};
@@ -97,6 +104,8 @@ pub struct RestoreOptions<'a> {
     pub ownership: bool,
     /// Says what would be done, and does not do it.
     pub dry_run: bool,
+    /// Who brings applications back; those of other kinds are files like any other. Nobody does in a dry run.
+    pub applications: &'a [Box<dyn Restorer>],
 }
 
 impl fmt::Debug for RestoreOptions<'_> {
@@ -119,6 +128,7 @@ impl RestoreOptions<'_> {
             privileged: false,
             ownership: rustix::process::geteuid().is_root(),
             dry_run: false,
+            applications: &[],
         }
     }
 }
@@ -169,6 +179,8 @@ pub struct RestoreSummary {
     pub errors: u64,
     /// What an unprivileged restore leaves out.
     pub withheld: Withheld,
+    /// Applications that were brought back, or were to be.
+    pub applications: Vec<BroughtBack>,
 }
 
 /// Restores.
@@ -179,16 +191,40 @@ pub struct RestoreSummary {
 /// # Errors
 ///
 /// If the target cannot be opened, there is no room left on it, or somebody asked to stop. What was complete by then
-/// stays.
+/// stays. [`SnapshotError::NotBroughtBack`], before anything is changed, if somebody has an application open that was
+/// to be brought back.
 pub fn restore(
     repository: &Arc<Repository>,
     snapshot: &Snapshot,
     options: &RestoreOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<RestoreSummary> {
+    let returns = staged::find(repository, snapshot, options)?;
+    let selection = |path: &Path, is_folder: bool| match staged::is_in_a_unit(&returns, path) {
+        true => Choice::Skip,
+        false => (options.selection)(path, is_folder),
+    };
+    let others = RestoreOptions { selection: &selection, ..options.clone() };
+    let mut summary = restore_files(repository, snapshot, &others, &options.target, progress)?;
+    for one in returns {
+        let (added, brought) = one.run(repository, snapshot, options, progress)?;
+        summary.add(added);
+        summary.applications.push(brought);
+    }
+    Ok(summary)
+}
+
+/// Restores what is no application's. `shown` is what people call the target.
+fn restore_files(
+    repository: &Arc<Repository>,
+    snapshot: &Snapshot,
+    options: &RestoreOptions<'_>,
+    shown: &Path,
+    progress: &dyn Progress,
+) -> Result<RestoreSummary> {
     let (beneath, is_empty) = Beneath::open(&options.target, options.dry_run, &**repository.entropy())?;
     let base = roots::base(&options.roots);
-    let folders = Folders::new(&options.target, base, target_folder(&beneath, is_empty));
+    let folders = Folders::new(shown, base, target_folder(&beneath, is_empty));
     let work = Work {
         repository,
         options,
@@ -305,6 +341,7 @@ impl Work<'_> {
             files_verified: load(&self.tally.files_verified),
             errors: load(&self.tally.errors),
             withheld: self.withheld.into_inner(),
+            applications: Vec::new(),
         }
     }
 }

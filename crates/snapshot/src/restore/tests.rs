@@ -1,5 +1,6 @@
 //! Restoring, and being given what no honest program wrote.
 
+mod application;
 mod build;
 mod crafted;
 mod exact;

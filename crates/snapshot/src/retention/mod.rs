@@ -23,7 +23,7 @@ pub use calendar::{EachPeriod, Period};
 pub use duration::Duration;
 pub use group::GroupKey;
 pub use last_good::{Instance, LastGood, refuse_last_good};
-pub use policy::{Count, Policy};
+pub use policy::{Count, Policy, WATCH_TAG};
 pub use reason::Reason;
 pub use rules::Left;
 

@@ -5,6 +5,9 @@ use std::str::FromStr;
 use super::{Duration, EachPeriod};
 use crate::error::SnapshotError;
 
+/// The tag of snapshots that are taken every few minutes so that no moment is lost.
+pub const WATCH_TAG: &str = "watch";
+
 /// Which snapshots of a group to keep: each that at least one of the rules keeps. The default keeps nothing and is
 /// refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +20,8 @@ pub struct Policy {
     pub within: Option<Duration>,
     /// Of those that are less than this older than the newest, the newest one of each period.
     pub each_within: EachPeriod<Option<Duration>>,
+    /// Of those that a watch has taken, tagged [`WATCH_TAG`], all that are less than this older than the newest.
+    pub watch_within: Option<Duration>,
     /// All that have all tags of one of these lists; an empty list stands for snapshots without tags.
     pub tags: Vec<Vec<String>>,
 }

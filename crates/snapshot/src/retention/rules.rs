@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::calendar::Slot;
-use super::{Count, Decision, Duration, EachPeriod, Period, Policy, Reason};
+use super::{Count, Decision, Duration, EachPeriod, Period, Policy, Reason, WATCH_TAG};
 use crate::record::Snapshot;
 use crate::select::{Named, has_tags};
 
@@ -43,6 +43,7 @@ struct Walk<'p> {
     /// The periods of which a snapshot was seen.
     seen: EachPeriod<BTreeSet<Slot>>,
     within: Option<Within>,
+    watch_within: Option<Within>,
     each_within: EachPeriod<Option<Within>>,
     /// The periods of which a snapshot was seen that is not too old.
     seen_within: EachPeriod<BTreeSet<Slot>>,
@@ -57,6 +58,7 @@ impl<'p> Walk<'p> {
             left: Left { last: policy.last, each: policy.each },
             seen: EachPeriod::default(),
             within: within(&policy.within),
+            watch_within: within(&policy.watch_within),
             each_within: EachPeriod {
                 hourly: within(&each.hourly),
                 daily: within(&each.daily),
@@ -73,7 +75,9 @@ impl<'p> Walk<'p> {
         let tags = self.policy.tags.iter().filter(|list| has_tags(snapshot, list));
         let mut reasons: Vec<Reason> = tags.map(|list| Reason::Tags(list.clone())).collect();
         let within = self.within.filter(|within| within.holds(moment));
-        reasons.extend(within.map(|within| Reason::Within(within.duration)));
+        let is_watch = snapshot.tags.iter().any(|tag| tag == WATCH_TAG);
+        let watched = self.watch_within.filter(|within| is_watch && within.holds(moment));
+        reasons.extend(within.or(watched).map(|within| Reason::Within(within.duration)));
         reasons.extend(self.left.last.take().then_some(Reason::Last));
         for period in Period::ALL {
             reasons.extend(self.counted(period, moment, is_oldest));

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 use treering_chunk::CutPolicy;
-use treering_snapshot::capture::{Application, Capture, CaptureError, Conclusion, Content, Folder, Names};
+use treering_snapshot::capture::{
+    Application, Capture, CaptureError, Conclusion, Content, Folder, Names, Piece, PieceStore,
+};
 
 use crate::{Options, Sqlite};
 
@@ -84,9 +87,18 @@ impl Kit {
     }
 }
 
+/// This crate copies to files first.
+pub(crate) struct NoPieces;
+
+impl PieceStore for NoPieces {
+    fn put(&mut self, _: &mut dyn Read, _: CutPolicy) -> Result<Piece, CaptureError> {
+        Err(CaptureError::NotStored)
+    }
+}
+
 pub(crate) fn read(mut capture: Box<dyn Capture>, previous: Option<&[u8]>) -> Result<Taken, CaptureError> {
     let (mut files, mut cuts) = (BTreeMap::new(), Vec::new());
-    for file in capture.take(previous)? {
+    for file in capture.take(previous, &mut NoPieces)? {
         assert_eq!(file.attributes_of.as_ref(), Some(&file.path));
         assert!(capture.claimed().contains(&file.path));
         cuts.push(file.cut);
@@ -97,8 +109,8 @@ pub(crate) fn read(mut capture: Box<dyn Capture>, previous: Option<&[u8]>) -> Re
 
 fn read_content(content: Content) -> Option<Vec<u8>> {
     match content {
-        Content::Unchanged => None,
-        Content::Bytes(mut reader) => {
+        Content::Unchanged | Content::Pieces(_) => None,
+        Content::Bytes(mut reader) | Content::Held { bytes: mut reader, .. } => {
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes).unwrap();
             Some(bytes)

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use treering_snapshot::capture::{CaptureError, Verdict};
 
 use super::child::Helper;
-use super::kit::{Kit, names};
+use super::kit::{Kit, NoPieces, names};
 use crate::temp::Room;
 
 #[test]
@@ -49,16 +49,16 @@ fn a_source_that_vanished_or_became_a_link_is_an_error() {
     let kit = Kit::with_database("delete");
     let mut captures = kit.captures();
     fs::rename(kit.database(), kit.temp.path().join("moved")).unwrap();
-    assert!(captures[0].take(None).is_err());
+    assert!(captures[0].take(None, &mut NoPieces).is_err());
     std::os::unix::fs::symlink(kit.temp.path().join("moved"), kit.database()).unwrap();
-    assert!(captures[0].take(None).is_err());
+    assert!(captures[0].take(None, &mut NoPieces).is_err());
 }
 
 #[test]
 fn the_copy_has_no_name_once_it_is_handed_out() {
     let kit = Kit::with_database("delete");
     let mut capture = kit.captures().remove(0);
-    let files = capture.take(None).unwrap();
+    let files = capture.take(None, &mut NoPieces).unwrap();
     assert!(names(kit.temp.path()).is_empty());
     drop(files);
 }

@@ -105,6 +105,7 @@ impl Plain {
                 yearly: count(4),
             },
             within: duration(self.within),
+            watch_within: None,
             each_within: EachPeriod {
                 hourly: within(0),
                 daily: within(1),
