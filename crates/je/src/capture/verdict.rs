@@ -1,0 +1,196 @@
+//! How sure a capture is of what it took, and how that is said.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use treering_snapshot::Time;
+use treering_snapshot::capture::{Conclusion, Verdict};
+
+use super::lock::NotLocked;
+use super::state::{State, is_settled};
+use super::{Locking, PinnedSource, Taken};
+use crate::log::{Commit, Lsn};
+use crate::verify::{Report, Severity, Verifier};
+
+/// Judges what was read.
+pub(super) fn conclude(taken: Option<Taken>) -> Conclusion {
+    let Some(mut taken) = taken else {
+        let (verdict, detail) = (Verdict::Unknown, "nothing was taken".to_owned());
+        return Conclusion { verdict, version: None, consistency_point: None, detail, state: Vec::new() };
+    };
+    let report = taken.report();
+    let last_commit = report.last_commit.or_else(|| taken.previous.as_ref().and_then(|previous| previous.last_commit));
+    let (verdict, reason) = taken.judge(&report);
+    let state = if verdict == Verdict::Consistent { taken.state(&report, last_commit).encode() } else { Vec::new() };
+    let detail = [vec![taken.how()], reason, taken.what(&report)].concat().join("; ");
+    // Writers are kept out up to here.
+    taken.held = None;
+    Conclusion {
+        verdict,
+        version: report.newest_version().map(|version| format!("log {version}")),
+        consistency_point: point(&report, last_commit),
+        detail,
+        state,
+    }
+}
+
+impl Taken {
+    /// What the captured files say, together with what is known of those that were not read again.
+    fn report(&self) -> Report {
+        let mut verifier = Verifier::new(&self.pinned.listing);
+        let seen = self.seen.get();
+        for (number, file) in &self.pinned.files {
+            if self.dropped.contains(number) {
+                continue;
+            }
+            match (self.unchanged.contains(number), seen.get(number), self.headers.get(number)) {
+                (true, _, Some(header)) => verifier.known(*number, &file.path, file.stamp.size_bytes, *header),
+                (_, Some(outcome), _) => verifier.file(*number, &file.path, Ok(outcome.summary.clone())),
+                _ => verifier.file(*number, &file.path, Err(std::io::Error::other("it was not read to its end"))),
+            }
+        }
+        drop(seen);
+        verifier.finish(&mut PinnedSource(&self.pinned))
+    }
+
+    /// The verdict, and why if it is not the best.
+    fn judge(&self, report: &Report) -> (Verdict, Vec<String>) {
+        let changed: Vec<u32> = self.seen.get().iter().filter(|(_, seen)| seen.is_changed).map(|(n, _)| *n).collect();
+        if let Some(number) = changed.first() {
+            let said =
+                format!("{number:08x}.jdb was changed while it was read, which JE does in a rollback: run it again");
+            return (Verdict::Torn, vec![said]);
+        }
+        match report.worst() {
+            Some(Severity::Error) => (Verdict::Torn, worst(report, Severity::Error)),
+            Some(Severity::Unknown) => (Verdict::Unknown, worst(report, Severity::Unknown)),
+            _ => match self.uncertain {
+                Some(name) => {
+                    let said = format!("it lies on {name}, where what is read need not be what another machine wrote");
+                    (Verdict::Unknown, vec![said])
+                }
+                None => (Verdict::Consistent, Vec::new()),
+            },
+        }
+    }
+
+    fn how(&self) -> String {
+        match &self.locking {
+            Locking::Hot(_) if self.held.is_some() => {
+                "hot: the readers' lock was held throughout, for there are more files than may be open".to_owned()
+            }
+            Locking::Hot(held) => format!("hot: the readers' lock was held for {}", milliseconds(*held)),
+            Locking::Offline => "offline: writers were kept out".to_owned(),
+            Locking::Unlocked(why) => format!("unlocked ({}): all files were open before any was read", said(why)),
+        }
+    }
+
+    fn what(&self, report: &Report) -> Vec<String> {
+        let mut said = Vec::new();
+        let (files, same) = (self.pinned.files.len() - self.dropped.len(), self.unchanged.len());
+        said.push(match same {
+            0 => format!("{files} files, all of them read and verified"),
+            _ => format!(
+                "{files} files, {same} of them unchanged since they were verified, the others read and verified"
+            ),
+        });
+        if self.cut_off > 0 {
+            said.push(format!("{} bytes at the end were no whole entry yet and were left out", self.cut_off));
+        }
+        if let Some(why) = self.new_time_line() {
+            said.push(format!("a new time line: {why}"));
+        }
+        said.push(match report.is_closed() {
+            true => "it was closed properly".to_owned(),
+            false => format!("recovery reads {} bytes", report.recovery_bytes),
+        });
+        said.extend(worst(report, Severity::Note));
+        said
+    }
+
+    /// Why this log does not continue the parent's, if it does not.
+    fn new_time_line(&self) -> Option<String> {
+        let previous = self.previous.as_ref()?;
+        let (last, checksum) = previous.last_entry?;
+        let began = |number: &u32| self.headers.get(number).map(|header| header.time_ms);
+        let again = previous.headers.iter().find(|(number, time)| began(number).is_some_and(|found| found != **time));
+        if let Some((number, _)) = again {
+            return Some(format!("{number:08x}.jdb was begun at another time than in the parent snapshot"));
+        }
+        let end = self.pinned.last().map(|file| file.number)?;
+        let is_cut = last.file > end || self.pinned.files.contains_key(&last.file) && !self.has(last, checksum);
+        is_cut.then(|| format!("the parent's last entry, {last}, is not in it any more"))
+    }
+
+    /// Whether an entry with this checksum begins there.
+    fn has(&self, lsn: Lsn, checksum: u32) -> bool {
+        let file = self.pinned.files.get(&lsn.file).and_then(|file| file.open().ok());
+        let mut found = [0; 4];
+        let read = file.is_some_and(|file| file.read_exact_at(&mut found, lsn.offset.into()).is_ok());
+        read && u32::from_le_bytes(found) == checksum
+    }
+
+    fn state(&self, report: &Report, last_commit: Option<Commit>) -> State {
+        let newest = self.pinned.files.values().map(|file| file.stamp.changed).max().unwrap_or_default();
+        let checkpoint = report.checkpoint.as_ref().map(|checkpoint| checkpoint.lsn.file);
+        let may_stay = |number: &u32| {
+            let file = self.pinned.files.get(number);
+            let is_settled = file.is_some_and(|file| is_settled(&file.stamp, newest));
+            is_settled && !self.is_end(*number) && !self.dropped.contains(number) && checkpoint != Some(*number)
+        };
+        let files = self.fingerprints.iter().filter(|(number, _)| may_stay(number));
+        State {
+            last_entry: report.last_entry.and_then(|(lsn, _)| Some((lsn, self.checksum(lsn)?))),
+            last_commit,
+            headers: self.headers.iter().map(|(number, header)| (*number, header.time_ms)).collect(),
+            files: files.map(|(number, fingerprint)| (*number, *fingerprint)).collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn checksum(&self, lsn: Lsn) -> Option<u32> {
+        let file = self.pinned.files.get(&lsn.file)?.open().ok()?;
+        let mut found = [0; 4];
+        file.read_exact_at(&mut found, lsn.offset.into()).ok()?;
+        Some(u32::from_le_bytes(found))
+    }
+}
+
+/// The last entry, and the last commit with its time.
+fn point(report: &Report, last_commit: Option<Commit>) -> Option<String> {
+    let (last, _) = report.last_entry?;
+    Some(match last_commit {
+        Some(commit) => format!("{last}, last commit {} at {}", commit.lsn, moment(commit.time_ms)),
+        None => last.to_string(),
+    })
+}
+
+/// RFC 3339 in UTC.
+fn moment(time_ms: i64) -> String {
+    let (seconds, milliseconds) = (time_ms.div_euclid(1000), time_ms.rem_euclid(1000) as u32);
+    Time { seconds, nanoseconds: milliseconds * 1_000_000 }.timestamp().to_string()
+}
+
+/// The first finding of that severity, and how many more there are.
+fn worst(report: &Report, severity: Severity) -> Vec<String> {
+    let mut found = report.findings.iter().filter(|finding| finding.severity == severity);
+    let Some(first) = found.next() else { return Vec::new() };
+    let place = first.path.as_ref().map(|path| format!("{}: ", path.display())).unwrap_or_default();
+    let more = match found.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more like it; see `treering je verify`)"),
+    };
+    vec![format!("{place}{}{more}", first.problem)]
+}
+
+fn said(why: &NotLocked) -> String {
+    match why {
+        NotLocked::NoFile => "there is no je.lck".to_owned(),
+        NotLocked::Busy => "somebody kept the lock".to_owned(),
+        NotLocked::Refused(error) => error.to_string(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
