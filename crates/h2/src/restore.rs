@@ -1,0 +1,113 @@
+//! Bringing a database back.
+//!
+//! What a killed program left is closed on the way, as a clean shutdown would have closed it (see
+//! [`mod@crate::normalise`]), so that H2 takes the short way when it opens it and cannot fail at its second start.
+//!
+//! Invariant: what takes the target's place was closed and every map of it was walked; from the look at whether somebody
+//! has the target open until the exchange is durable, H2's own lock on it is held.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use parking_lot::Mutex;
+use treering_snapshot::record::AppEntry;
+use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
+
+use crate::error::told;
+use crate::normalise::normalise;
+use crate::store::StoreError;
+use crate::verify::{self, Report};
+
+/// The kind of databases in snapshots.
+pub const KIND: &str = "h2";
+
+/// Brings databases back.
+#[derive(Debug, Default)]
+pub struct H2Restorer {
+    /// What closing a store has to say, until it is verified.
+    notes: Mutex<Vec<String>>,
+}
+
+impl H2Restorer {
+    /// One that brings databases back as they are in the snapshot, closed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Restorer for H2Restorer {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn unit(&self, _entry: &AppEntry) -> Option<Unit> {
+        Some(Unit::File { beside: Vec::new() })
+    }
+
+    /// The lock that H2 takes: of the whole file, alone (`FileStore.java`, `FileChannel.tryLock`). It is the open file's,
+    /// not the process's, so that no other descriptor of ours that is closed takes it away.
+    fn hold(&self, place: &Place<'_>) -> Result<Hold, Refusal> {
+        let file = open(place).map_err(Refusal::io("open", place.shown))?;
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Ok(_) => Ok(Box::new(file)),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                Err(Refusal::InUse { detail: format!("another process has locked {}", place.shown.display()) })
+            }
+            Err(error) => Err(Refusal::io("lock", place.shown)(error.into())),
+        }
+    }
+
+    fn adapt(&self, staged: &Place<'_>, _target: Option<&Place<'_>>) -> Result<(), Refusal> {
+        let file = open(staged).map_err(Refusal::io("open", staged.shown))?;
+        if let Some(newest) = normalise(&file).map_err(|error| unsound(&error))? {
+            let version = newest.version.last.version;
+            self.notes.lock().push(format!("it had not been closed, and was closed at version {version}"));
+            file.sync_all().map_err(Refusal::io("make durable", staged.shown))?;
+        }
+        Ok(())
+    }
+
+    fn verify(&self, staged: &Place<'_>) -> Result<Proof, Refusal> {
+        let file = open(staged).map_err(Refusal::io("open", staged.shown))?;
+        let report = verify::verify(&mut &file).map_err(|error| unsound(&error))?;
+        match report.findings.first() {
+            None => Ok(proof(&report, std::mem::take(&mut self.notes.lock()))),
+            Some(finding) => Err(Refusal::Unsound {
+                detail: format!("the database is damaged, {}: {}", finding.place, finding.detail),
+            }),
+        }
+    }
+}
+
+fn proof(report: &Report, notes: Vec<String>) -> Proof {
+    let entries: u64 = report.maps.iter().map(|map| map.entries).sum();
+    let time = i64::try_from(report.time_ms()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let time = time.map(|time| format!(" of {time}")).unwrap_or_default();
+    Proof {
+        point: Some(format!("version {}{time}", report.newest.version.last.version)),
+        detail: format!("{} maps with {entries} entries walked", report.maps.len()),
+        notes,
+    }
+}
+
+/// For reading and writing, as H2 opens it; not through a link.
+fn open(place: &Place<'_>) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK);
+    options.open(place.path)
+}
+
+fn unsound(error: &StoreError) -> Refusal {
+    Refusal::Unsound { detail: told(error) }
+}
