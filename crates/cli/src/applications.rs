@@ -1,8 +1,21 @@
 //! Which applications this program knows: the one list of them.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use treering_h2::H2;
+use treering_je::Je;
+use treering_je::restore::JeRestorer;
+use treering_jpom::{Homes, Jpom};
 use treering_snapshot::capture::Application;
+use treering_snapshot::restore::{Restorer, Root};
+use treering_snapshot::select::Named;
 use treering_sqlite::{Options, Sqlite};
 
+use crate::args::JeRestoreArgs;
+use crate::commands::je::history::environments;
+use crate::commands::je::jar;
+use crate::commands::je::moment::Moment;
 use crate::environment::Environment;
 use crate::exit::{Failure, Kind};
 use crate::settings::Apps;
@@ -10,9 +23,24 @@ use crate::settings::Apps;
 /// Where copies go if `TMPDIR` does not say.
 const DEFAULT_TEMP_FOLDER: &str = "/tmp";
 
+/// How applications are captured.
+#[derive(Default)]
+pub(crate) struct Ways {
+    /// H2 databases.
+    pub(crate) h2: treering_h2::Options,
+    /// JE environments.
+    pub(crate) je: treering_je::Options,
+    /// The Jpom homes that were found, and how much of them is wanted.
+    pub(crate) homes: Arc<Homes>,
+}
+
 /// Those that were asked for, in the order in which they may claim files.
-pub(crate) fn chosen(apps: &Apps, environment: &Environment) -> Result<Vec<Box<dyn Application>>, Failure> {
-    let all = known(environment)?;
+pub(crate) fn chosen(
+    apps: &Apps,
+    ways: &Ways,
+    environment: &Environment,
+) -> Result<Vec<Box<dyn Application>>, Failure> {
+    let all = known(ways, environment)?;
     let Apps::Kinds(kinds) = apps else { return Ok(all) };
     if let Some(unknown) = kinds.iter().find(|kind| all.iter().all(|app| app.kind() != *kind)) {
         let known: Vec<&str> = all.iter().map(|app| app.kind()).collect();
@@ -22,11 +50,54 @@ pub(crate) fn chosen(apps: &Apps, environment: &Environment) -> Result<Vec<Box<d
     Ok(all.into_iter().filter(|app| kinds.iter().any(|kind| kind == app.kind())).collect())
 }
 
-fn known(environment: &Environment) -> Result<Vec<Box<dyn Application>>, Failure> {
-    let temp_folder = environment.temp_folder.clone().unwrap_or_else(|| DEFAULT_TEMP_FOLDER.into());
-    let sqlite = Sqlite::new(Options::new(temp_folder))
+fn known(ways: &Ways, environment: &Environment) -> Result<Vec<Box<dyn Application>>, Failure> {
+    let sqlite = Sqlite::new(Options::new(temp_folder(environment)))
         .map_err(|error| Failure::new(Kind::Failed, "SQLite cannot be used").because(&error))?;
-    Ok(vec![Box::new(sqlite)])
+    let h2 = H2::new(ways.h2.clone());
+    let jpom = Jpom::new(Arc::clone(&ways.homes), Arc::new(h2.clone()));
+    Ok(vec![Box::new(jpom), Box::new(Je::new(ways.je.clone())), Box::new(h2), Box::new(sqlite)])
+}
+
+/// Where copies go.
+pub(crate) fn temp_folder(environment: &Environment) -> PathBuf {
+    environment.temp_folder.clone().unwrap_or_else(|| DEFAULT_TEMP_FOLDER.into())
+}
+
+/// Brings JE environments back, cut at a moment if one was asked for. A cut is for one environment.
+pub(crate) fn je_restorer(
+    args: &JeRestoreArgs,
+    environment: &Environment,
+    moment: Option<&Moment>,
+    named: &Named,
+    roots: &[Root],
+) -> Result<Box<dyn Restorer>, Failure> {
+    let mut restorer = JeRestorer::new();
+    if let Some(jar) = args.je_jar.as_ref().or(args.je_check_jar.as_ref()) {
+        let (newest, reader) = jar::version(jar)?;
+        restorer = restorer.for_version(newest, reader);
+    }
+    if let Some(jar) = &args.je_check_jar {
+        restorer = restorer.check_with(jar::check(jar.clone(), temp_folder(environment)));
+    }
+    let Some(moment) = moment else { return Ok(Box::new(restorer)) };
+    let is_restored = |path: &PathBuf| roots.iter().any(|root| path.starts_with(&root.path));
+    let restored: Vec<PathBuf> = environments(named).into_iter().filter(is_restored).collect();
+    if restored != [moment.path()] {
+        return Err(Failure::usage("a moment is for one JE environment, which is restored as a whole")
+            .next(format!("Pick it with --path {}.", moment.path().display())));
+    }
+    Ok(Box::new(restorer.cut(moment.planned())))
+}
+
+/// Those of `all` that are to be brought back as a whole. A kind that only has a capture is restored like other files.
+pub(crate) fn restorers(
+    apps: &Apps,
+    environment: &Environment,
+    all: Vec<Box<dyn Restorer>>,
+) -> Result<Vec<Box<dyn Restorer>>, Failure> {
+    chosen(apps, &Ways::default(), environment)?;
+    let Apps::Kinds(kinds) = apps else { return Ok(all) };
+    Ok(all.into_iter().filter(|app| kinds.iter().any(|kind| kind == app.kind())).collect())
 }
 
 #[cfg(test)]
@@ -36,9 +107,10 @@ mod tests {
     #[test]
     fn kinds_are_chosen_by_name() {
         let kinds = |apps: Apps| {
-            chosen(&apps, &Environment::default()).map(|apps| apps.iter().map(|a| a.kind()).collect::<Vec<_>>())
+            chosen(&apps, &Ways::default(), &Environment::default())
+                .map(|apps| apps.iter().map(|a| a.kind()).collect::<Vec<_>>())
         };
-        assert_eq!(kinds(Apps::All).unwrap(), ["sqlite"]);
+        assert_eq!(kinds(Apps::All).unwrap(), ["jpom", "je", "h2", "sqlite"]);
         assert_eq!(kinds(Apps::Kinds(vec![])).unwrap(), Vec::<&str>::new());
         assert_eq!(kinds(Apps::Kinds(vec!["sqlite".into()])).unwrap(), ["sqlite"]);
         assert_eq!(kinds(Apps::Kinds(vec!["oracle".into()])).unwrap_err().kind, Kind::Usage);

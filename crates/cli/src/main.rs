@@ -12,6 +12,7 @@ mod choice;
 mod clock;
 mod commands;
 mod context;
+mod docker;
 mod environment;
 mod escape;
 mod exit;
@@ -65,6 +66,9 @@ fn run(cli: &Cli) -> Outcome {
         Command::Forget(args) => commands::forget::run(&context, args),
         Command::Cat(args) => commands::cat::run(&context, args),
         Command::Key(args) => commands::key::run(&context, args),
+        Command::Je(args) => commands::je::run(&context, args),
+        Command::H2(args) => commands::h2::run(&context, args),
+        Command::Jpom(args) => commands::jpom::run(&context, args),
         Command::Completions(args) => commands::completions::run(args, context.printer),
         Command::Man(args) => commands::man::run(args, context.printer),
         Command::Version => commands::version::run(context.printer),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ExcludeArgs;
 use super::values::{AppChoice, IfPresent, TagList, read_concurrency, selector, size};
+use super::{ExcludeArgs, H2BackupArgs, JeCaptureArgs, JeHandoverArgs, JpomBackupArgs};
 use crate::selector::Selector;
 
 /// Create a new snapshot of files and folders.
@@ -22,7 +22,7 @@ use crate::selector::Selector;
 pub(crate) struct BackupArgs {
     /// Files and folders; with --stdin-from-command the command and its arguments, behind `--`.
     #[arg(value_name = "PATH", required_unless_present_any = [
-        "files_from", "files_from_verbatim", "files_from_raw", "stdin"
+        "files_from", "files_from_verbatim", "files_from_raw", "stdin", "docker_volume", "je_env"
     ])]
     pub(crate) paths: Vec<OsString>,
 
@@ -121,7 +121,23 @@ pub(crate) struct BackupArgs {
     #[arg(long, value_name = "auto|none|KIND", default_value = "auto")]
     pub(crate) app: Vec<AppChoice>,
 
+    /// How JE environments are taken.
+    #[command(flatten)]
+    pub(crate) je_capture: JeCaptureArgs,
+
+    /// How a JE environment is handed over by its application.
+    #[command(flatten)]
+    pub(crate) je: JeHandoverArgs,
+
     /// Fail, and write no snapshot, if an application is not known to be consistent. Without it the exit code is 6.
     #[arg(long)]
     pub(crate) require_app_ok: bool,
+
+    /// How H2 databases are taken.
+    #[command(flatten)]
+    pub(crate) h2: H2BackupArgs,
+
+    /// How homes of Jpom are taken.
+    #[command(flatten)]
+    pub(crate) jpom: JpomBackupArgs,
 }

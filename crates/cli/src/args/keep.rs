@@ -63,6 +63,12 @@ pub(crate) struct KeepArgs {
     #[arg(long, help_heading = WHAT, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) keep_within_yearly: Option<Duration>,
 
+    /// Of the snapshots that `je watch` has taken, keep all that are less than this older than the newest.
+    ///
+    /// It is in force whenever a rule is given; 0d leaves them to the other rules.
+    #[arg(long, help_heading = WHAT, value_name = "DURATION", default_value = "7d", allow_hyphen_values = true)]
+    pub(crate) keep_watch_within: Option<Duration>,
+
     /// Keep all snapshots that have all of these tags, separated by commas.
     ///
     /// If it is given several times, one of the lists has to fit. An empty list means snapshots without tags.
@@ -92,6 +98,7 @@ impl KeepArgs {
                 yearly: self.keep_yearly.unwrap_or_default(),
             },
             within: self.keep_within,
+            watch_within: self.keep_watch_within,
             each_within: EachPeriod {
                 hourly: self.keep_within_hourly,
                 daily: self.keep_within_daily,

@@ -11,6 +11,9 @@ mod check;
 mod choose;
 mod forget;
 mod global;
+mod h2;
+mod je;
+mod jpom;
 mod keep;
 mod key;
 mod prune;
@@ -28,6 +31,12 @@ pub(crate) use check::{CheckArgs, DataSubset};
 pub(crate) use choose::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
 pub(crate) use forget::ForgetArgs;
 pub(crate) use global::GlobalArgs;
+pub(crate) use h2::{H2Args, H2BackupArgs, H2Command, H2Target};
+pub(crate) use je::{
+    JeArgs, JeCaptureArgs, JeCommand, JeFailoverArgs, JeHandoverArgs, JeLastFileArgs, JeLogArgs, JeLookArgs,
+    JeRangeArgs, JeRestoreArgs, JeWatchArgs,
+};
+pub(crate) use jpom::{JpomArgs, JpomBackupArgs, JpomCommand, JpomInspectArgs, JpomRestoreArgs};
 pub(crate) use keep::KeepArgs;
 pub(crate) use key::{KeyArgs, KeyCommand, NewSlotArgs};
 pub(crate) use prune::{PruneArgs, UndeleteArgs};
@@ -101,6 +110,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Mend a damaged repository, keeping all that can be read.
     Repair(RepairArgs),
+    /// Work with Berkeley DB Java Edition environments.
+    Je(JeArgs),
+    /// Look at H2 databases, in files or in snapshots.
+    H2(H2Args),
+    /// Look at homes of Jpom.
+    Jpom(JpomArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page of treering or of one of its commands, or write all of them into a folder.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::values::selector;
-use super::{ExcludeArgs, IncludeArgs, SnapshotFilterArgs};
+use super::values::{AppChoice, selector};
+use super::{ExcludeArgs, IncludeArgs, JeRestoreArgs, JpomRestoreArgs, SnapshotFilterArgs};
 use crate::selector::Selector;
 
 /// Bring files back from a snapshot.
@@ -14,15 +14,21 @@ use crate::selector::Selector;
 /// target; one of several paths puts each under its full path in the target. `SNAPSHOT:/sub/path` and --path put the
 /// content of that folder into the target. --full-paths always uses full paths.
 ///
+/// An application that knows how to come back (a JE environment, for instance) is restored beside its place, verified,
+/// and exchanged as a whole, while its own locks are held; the restore refuses if somebody has it open. What was there
+/// is moved aside, to a name that is told, or deleted with --delete. --app none restores its files like any others.
+///
 /// A file that exists and is the same is not touched; one that differs is rebuilt beside the old one and renamed
 /// over it. Set-uid and set-gid bits, file capabilities and device nodes are restored only with --privileged; without
 /// it they are counted, named, and make the exit code 3.
 #[derive(Debug, Clone, Args)]
-#[command(group(ArgGroup::new("which").required(true).args(["positional", "snapshot", "at"])))]
+#[command(group(ArgGroup::new("which").args(["positional", "snapshot", "at"])))]
 #[command(group(ArgGroup::new("where").required(true).args(["target", "original"])))]
 pub(crate) struct RestoreArgs {
     /// The snapshot: its id, `latest` or `latest~N`, perhaps with `:/sub/path`.
-    #[arg(value_name = "SNAPSHOT", value_parser = selector())]
+    #[arg(value_name = "SNAPSHOT", value_parser = selector(), required_unless_present_any = [
+        "snapshot", "at", "je_until", "je_lsn"
+    ])]
     pub(crate) positional: Option<Selector>,
 
     /// The snapshot, as an option.
@@ -79,9 +85,21 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) privileged: bool,
 
+    /// Which applications to bring back as a whole: auto (all that are known), none, or kinds; may be repeated.
+    #[arg(long, value_name = "auto|none|KIND", default_value = "auto")]
+    pub(crate) app: Vec<AppChoice>,
+
+    /// What to do with an environment of Berkeley DB Java Edition.
+    #[command(flatten)]
+    pub(crate) je: JeRestoreArgs,
+
     /// Write nothing, only say what would be done.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+
+    /// How homes of Jpom come back.
+    #[command(flatten)]
+    pub(crate) jpom: JpomRestoreArgs,
 }
 
 /// What to do with a file that exists.

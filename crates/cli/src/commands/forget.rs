@@ -9,6 +9,7 @@ use treering_snapshot::select::Named;
 
 use crate::args::ForgetArgs;
 use crate::choice;
+use crate::commands::je;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Outcome};
 use crate::output::table::count;
@@ -56,6 +57,9 @@ fn by_policy(context: &Context, opened: &Opened, args: &ForgetArgs, policy: &Pol
         return context.printer.json(&groups::to_json(&decided, &context.zone, args.dry_run));
     }
     let text = groups::to_text(&decided, &context.zone, args.dry_run);
+    if args.dry_run {
+        je::ended::tell(context, opened, &all, &dropped.iter().copied().collect())?;
+    }
     context.printer.note(Verbosity::Normal, &format!("{text}{}", ending(dropped.len(), args.dry_run)))
 }
 

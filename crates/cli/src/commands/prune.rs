@@ -12,6 +12,7 @@ use treering_snapshot::{SnapshotError, SnapshotName};
 
 use crate::args::PruneArgs;
 use crate::choice;
+use crate::commands::je;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome};
 use crate::output::Printer;
@@ -44,6 +45,9 @@ fn prune(context: &Context, opened: &Opened, args: &PruneArgs, policy: Option<&P
     };
     let dropped = decided.iter().flat_map(|group| group.dropped().map(|decision| decision.snapshot.0));
     let dropped: BTreeSet<SnapshotName> = dropped.collect();
+    if args.dry_run {
+        je::ended::tell(context, opened, &all, &dropped)?;
+    }
     let started = Instant::now();
     let clock = move || started.elapsed();
     let options = PruneOptions {

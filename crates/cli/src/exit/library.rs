@@ -134,6 +134,7 @@ fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
             Some("Nothing was changed.")
         }
         SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
+        SnapshotError::NotBroughtBack { .. } => Some("Nothing was restored."),
         _ => None,
     }
 }
@@ -154,6 +155,7 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
+        SnapshotError::NotBroughtBack { .. } => "Stop whoever has it open, or restore to another place.",
         SnapshotError::KeepsNothing { .. } => {
             "Add a rule that keeps something, such as --keep-last 1, or name the snapshots to drop."
         }

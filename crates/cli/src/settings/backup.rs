@@ -13,7 +13,7 @@ use crate::args::values::AppChoice;
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::patterns::Patterns;
-use crate::{files_from, time};
+use crate::{docker, files_from, time};
 
 /// Where the bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub(crate) struct BackupSettings {
     pub(crate) ignore_ctime: bool,
     /// Which applications to look for: all, or these kinds; none if it is empty.
     pub(crate) apps: Apps,
+    /// How H2 databases are taken.
+    pub(crate) h2: treering_h2::Options,
+    /// How JE environments are taken.
+    pub(crate) je: treering_je::Options,
 }
 
 /// Which applications to look for.
@@ -89,6 +93,8 @@ impl BackupSettings {
             ignore_inode,
             ignore_ctime: ignore_inode || args.ignore_ctime || environment.ignore_ctime,
             apps: apps(&args.app)?,
+            h2: args.h2.options(),
+            je: je(args),
         })
     }
 }
@@ -102,9 +108,15 @@ fn source(args: &BackupArgs) -> Result<(Source, Vec<OsString>), Failure> {
         let (stored_as, words) = (args.stdin_filename.clone(), args.paths.clone());
         return Ok((Source::Command { stored_as, words }, Vec::new()));
     }
+    if let Some(environment) = &args.je.je_env {
+        return Ok((Source::Paths(vec![environment.clone()]), Vec::new()));
+    }
     let listed = files_from::read(&args.files_from, &args.files_from_verbatim, &args.files_from_raw)?;
     let mut paths = listed.paths;
     paths.extend(args.paths.iter().map(PathBuf::from));
+    for volume in &args.jpom.docker_volume {
+        paths.push(docker::volume(volume)?);
+    }
     if paths.is_empty() {
         return Err(Failure::usage("there is nothing to back up: the lists name no existing file or folder"));
     }
@@ -116,7 +128,8 @@ fn snapshot_time(typed: Option<&str>, now: Timestamp, zone: &TimeZone) -> Result
     typed.map_or(Ok(now), parse)
 }
 
-fn apps(choices: &[AppChoice]) -> Result<Apps, Failure> {
+/// What `--app` asks for.
+pub(crate) fn apps(choices: &[AppChoice]) -> Result<Apps, Failure> {
     let kinds: Vec<String> = choices.iter().filter_map(AppChoice::kind).map(str::to_owned).collect();
     match (choices, kinds.len()) {
         ([AppChoice::Auto], _) => Ok(Apps::All),
@@ -124,6 +137,12 @@ fn apps(choices: &[AppChoice]) -> Result<Apps, Failure> {
         (_, named) if named == choices.len() => Ok(Apps::Kinds(unique(&kinds))),
         _ => Err(Failure::usage("--app auto and --app none cannot be combined with others")),
     }
+}
+
+fn je(args: &BackupArgs) -> treering_je::Options {
+    let mut options = treering_je::Options::default();
+    options.offline = args.je_capture.je_offline;
+    options
 }
 
 fn unique<'a>(words: impl IntoIterator<Item = &'a String>) -> Vec<String> {

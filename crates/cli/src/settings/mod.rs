@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use backup::{Apps, BackupSettings, Source};
+pub(crate) use backup::{Apps, BackupSettings, Source, apps};
 pub(crate) use credentials::{Credentials, NewSlot};
 pub(crate) use filter::snapshot_filter;
 pub(crate) use repository::RepositoryLocation;

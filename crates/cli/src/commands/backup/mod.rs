@@ -4,16 +4,20 @@
 //! Invariant: an id is printed only for a snapshot that is durable; whatever keeps a backup from being complete and
 //! consistent is said and decides the exit code.
 
+mod handover;
+mod pause;
 mod plan;
 mod stream;
 mod tell;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use treering_je::handover::Handover;
 use treering_snapshot::SnapshotError;
 use treering_snapshot::backup::{self as library, BackupOptions, BackupOutcome};
 use treering_store::StoreError;
 
+use self::pause::Pause;
 use self::plan::Plan;
 use self::stream::Stream;
 use crate::args::BackupArgs;
@@ -29,23 +33,43 @@ const NOTHING_COMMITTED: &str = "No snapshot was written, and the repository is 
 
 /// Backs up.
 pub(crate) fn run(context: &Context, args: &BackupArgs) -> Outcome {
+    context.with_repository(|opened| {
+        process::catch_signals()?;
+        run_in(context, opened, args)
+    })
+}
+
+/// The same into a repository that is open.
+pub(crate) fn run_in(context: &Context, opened: &Opened, args: &BackupArgs) -> Outcome {
     let settings = BackupSettings::resolve(args, &context.environment, clock::now(), &context.zone)?;
     for line in &settings.unmatched {
         context.printer.warn(&format!("--files-from: nothing matches {}", line.to_string_lossy()));
     }
-    context.with_repository(|opened| {
-        process::catch_signals()?;
-        // Each time the parent was forgotten meanwhile there is a snapshot less to choose from.
-        let outcome = loop {
-            let plan = Plan::make(context, opened, args, &settings)?;
-            plan.tell_parent(context, args)?;
-            let taken = take(context, opened, &plan, &settings.source).map_err(|f| f.safe(NOTHING_COMMITTED))?;
-            if let Some(outcome) = taken {
-                break outcome;
-            }
-        };
-        tell::tell(context, args, &outcome)
-    })
+    let handed_over = handover::read(&args.je, context.printer)?;
+    let pause = Pause::begin(context, args, &settings.source)?;
+    let outcome = back_up(context, opened, args, &settings, handed_over.as_ref());
+    pause.end(context, outcome)
+}
+
+fn back_up(
+    context: &Context,
+    opened: &Opened,
+    args: &BackupArgs,
+    settings: &BackupSettings,
+    handed_over: Option<&Handover>,
+) -> Outcome {
+    // Each time the parent was forgotten meanwhile there is a snapshot less to choose from.
+    loop {
+        let plan = Plan::make(context, opened, args, settings, handed_over)?;
+        plan.tell_parent(context, args)?;
+        let taken = take(context, opened, &plan, &settings.source).map_err(|f| f.safe(NOTHING_COMMITTED))?;
+        for note in plan.homes.take_notes() {
+            context.printer.warn(&format!("{}: {}", note.home.display(), note.text));
+        }
+        if let Some(outcome) = taken {
+            return tell::tell(context, args, &outcome);
+        }
+    }
 }
 
 /// `None`: the parent was forgotten before anything was read.

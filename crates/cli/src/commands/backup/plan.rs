@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use treering_je::handover::Handover;
+use treering_jpom::Homes;
 use treering_snapshot::SnapshotName;
 use treering_snapshot::backup::{BackupOptions, Description, Marker};
 use treering_snapshot::capture::Application;
@@ -12,6 +15,7 @@ use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::select::{self, Filter, GroupBy, Named, Planned};
 use treering_store::{Compression, SessionMode};
 
+use crate::applications::Ways;
 use crate::args::{BackupArgs, ExcludeArgs};
 use crate::choice;
 use crate::context::{Context, Opened};
@@ -33,6 +37,8 @@ pub(super) struct Plan<'a> {
     markers: Vec<Marker>,
     forbidden: Vec<PathBuf>,
     applications: Vec<Box<dyn Application>>,
+    /// What was met of Jpom; it decides what of it is left out.
+    pub(super) homes: Arc<Homes>,
     parent: Option<Named>,
     heads: Vec<SnapshotName>,
     description: Description,
@@ -45,17 +51,20 @@ impl<'a> Plan<'a> {
         opened: &Opened,
         args: &'a BackupArgs,
         settings: &'a BackupSettings,
+        handed_over: Option<&Handover>,
     ) -> Result<Self, Failure> {
         let all = choice::all(&opened.repository, context.printer)?;
         let paths = stored_paths(&settings.source)?;
         let parent = parent(args, settings, &paths, &all)?;
+        let homes = Arc::new(Homes::new(args.jpom.scope.scoping()));
         Ok(Plan {
             args,
             settings,
-            is_excluded: Box::new(|path, _| settings.excludes.matches(path.as_os_str().as_bytes())),
+            is_excluded: exclusion(settings, Arc::clone(&homes)),
             markers: markers(args),
             forbidden: opened.repository.local_folders(),
-            applications: applications::chosen(&settings.apps, &context.environment)?,
+            applications: applications(context, settings, &homes, handed_over)?,
+            homes,
             parent,
             heads: heads(&all),
             description: description(context, args, settings),
@@ -75,7 +84,8 @@ impl<'a> Plan<'a> {
             one_file_system: self.args.one_file_system,
             forbidden: self.forbidden.clone(),
             applications: &self.applications,
-            require_app_ok: self.args.require_app_ok,
+            // A set that was handed over and not confirmed is nothing to keep.
+            require_app_ok: self.args.require_app_ok || self.args.je.je_env.is_some(),
             parent: self.parent.clone(),
             heads: self.heads.clone(),
             ignore_inode: self.settings.ignore_inode,
@@ -99,6 +109,24 @@ impl<'a> Plan<'a> {
         };
         context.printer.note(Verbosity::Normal, &said)
     }
+}
+
+/// What the user leaves out, and what the scope of a home does.
+fn exclusion(settings: &BackupSettings, homes: Arc<Homes>) -> Exclusion<'_> {
+    Box::new(move |path, _| settings.excludes.matches(path.as_os_str().as_bytes()) || homes.leaves_out(path))
+}
+
+/// Who may claim files, what was handed over first.
+fn applications(
+    context: &Context,
+    settings: &BackupSettings,
+    homes: &Arc<Homes>,
+    handed_over: Option<&Handover>,
+) -> Result<Vec<Box<dyn Application>>, Failure> {
+    let ways = Ways { h2: settings.h2.clone(), je: settings.je.clone(), homes: Arc::clone(homes) };
+    let known = applications::chosen(&settings.apps, &ways, &context.environment)?;
+    let handed_over = handed_over.map(|set| Box::new(set.clone()) as Box<dyn Application>);
+    Ok(handed_over.into_iter().chain(known).collect())
 }
 
 /// What the snapshot calls its sources.

@@ -74,7 +74,7 @@ impl Writer {
 }
 
 /// Waits for bytes in a way that a signal ends.
-struct Patient<R>(R);
+pub(super) struct Patient<R>(pub(super) R);
 
 impl<R: Read + AsFd> Read for Patient<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

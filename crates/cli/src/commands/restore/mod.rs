@@ -3,6 +3,7 @@
 //! Invariant: before anything is written, one line says where things go; whatever was not brought back exactly is
 //! named and makes the exit code.
 
+mod jpom;
 mod plan;
 mod tell;
 
@@ -28,12 +29,20 @@ const REPOSITORY_UNTOUCHED: &str =
 pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Outcome {
     context.with_repository(|opened| {
         process::catch_signals()?;
-        let plan = Plan::make(context, opened, args)?;
-        context.printer.note(Verbosity::Normal, &plan.says_where())?;
-        let started = Instant::now();
-        let done = write(context, opened, &plan).map_err(|failure| failure.safe(REPOSITORY_UNTOUCHED))?;
-        tell::tell(context, &plan, &done, started.elapsed())
+        run_in(context, opened, args)
     })
+}
+
+/// The same from a repository that is open.
+pub(crate) fn run_in(context: &Context, opened: &Opened, args: &RestoreArgs) -> Outcome {
+    let plan = Plan::make(context, opened, args)?;
+    context.printer.note(Verbosity::Normal, &plan.says_where())?;
+    plan.tell_moment(context)?;
+    let started = Instant::now();
+    let done = write(context, opened, &plan).map_err(|failure| failure.safe(REPOSITORY_UNTOUCHED))?;
+    let told = tell::tell(context, &plan, &done, started.elapsed());
+    jpom::keep_old(context, &plan, &done)?;
+    told
 }
 
 fn write(context: &Context, opened: &Opened, plan: &Plan<'_>) -> Result<RestoreSummary, Failure> {

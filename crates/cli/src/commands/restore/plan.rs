@@ -1,20 +1,24 @@
 //! What of which snapshot goes where.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use treering_jpom::restore::Parts;
 use treering_snapshot::record::AllSnapshots;
-use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Root, layout};
+use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Restorer, Root, layout};
 use treering_snapshot::select::{self, Filter, Named};
 
+use super::jpom;
 use crate::args::{Overwrite, RestoreArgs};
+use crate::commands::je::moment::Moment;
 use crate::context::{Context, Opened};
-use crate::exit::Failure;
+use crate::exit::{Failure, Outcome};
 use crate::output::objects;
 use crate::patterns::Patterns;
 use crate::selector::Selector;
-use crate::settings::snapshot_filter;
-use crate::{choice, escape, paths, time};
+use crate::settings::{apps, snapshot_filter};
+use crate::{applications, choice, escape, paths, time};
 
 /// Says of a path, and whether it is a folder, what is done with it.
 type Selection = Box<dyn Fn(&Path, bool) -> Choice + Sync>;
@@ -29,6 +33,8 @@ pub(super) struct Plan<'a> {
     roots: Vec<Root>,
     full_paths: bool,
     selection: Selection,
+    applications: Vec<Box<dyn Restorer>>,
+    moment: Option<Moment>,
 }
 
 impl<'a> Plan<'a> {
@@ -38,7 +44,12 @@ impl<'a> Plan<'a> {
         let mut all = choice::all(&opened.repository, context.printer)?;
         all.snapshots.retain(|(_, snapshot)| wanted.iter().all(|path| holds(&snapshot.paths, path)));
         let selector = args.positional.as_ref().or(args.snapshot.as_ref());
-        let named = snapshot(context, args, selector, &all, &filter)?.clone();
+        let named = snapshot(context, args, selector, &all, &filter)?;
+        let goal = args.je.goal(&context.zone)?;
+        let choose = |goal| Moment::choose(context, opened, &all, &filter, named, &wanted, goal);
+        let moment = goal.map(choose).transpose()?;
+        let named = named.or(moment.as_ref().map(Moment::base)).cloned();
+        let named = named.ok_or_else(|| Failure::usage("no snapshot was named"))?;
         let sub_paths = sub_paths(selector, wanted)?;
         let full_paths = args.full_paths || args.original || sub_paths.len() > 1;
         let roots = roots(opened, &named, &sub_paths, full_paths)?;
@@ -46,9 +57,15 @@ impl<'a> Plan<'a> {
             Some(target) => paths::absolute(target)?,
             None => PathBuf::from("/"),
         };
-        let selection = selection(Patterns::of_includes(&args.include)?, Patterns::of_excludes(&args.exclude)?);
+        let parts = jpom::parts(&args.jpom, &named)?;
+        jpom::refuse_running(args, &named, &target)?;
+        let mut restorers = jpom::restorers(context, &args.jpom, parts.as_ref())?;
+        let selection = selection(Patterns::of_includes(&args.include)?, Patterns::of_excludes(&args.exclude)?, parts);
         let full_paths = full_paths || roots.len() > 1;
-        Ok(Plan { args, named, target, roots, full_paths, selection })
+        let je = applications::je_restorer(&args.je, &context.environment, moment.as_ref(), &named, &roots)?;
+        restorers.push(je);
+        let applications = applications::restorers(&apps(&args.app)?, &context.environment, restorers)?;
+        Ok(Plan { args, named, target, roots, full_paths, selection, applications, moment })
     }
 
     /// The library's options.
@@ -61,8 +78,20 @@ impl<'a> Plan<'a> {
             verify: self.args.verify,
             privileged: self.args.privileged,
             dry_run: self.args.dry_run,
+            applications: &self.applications,
             ..RestoreOptions::new(&self.target, self.roots.clone())
         }
+    }
+
+    /// Says at which moment an application is cut.
+    pub(super) fn tell_moment(&self, context: &Context) -> Outcome {
+        self.moment.as_ref().map_or(Ok(()), |moment| moment.tell(context))
+    }
+
+    /// Whether a database of this path in the snapshot is that of a home of Jpom.
+    pub(super) fn is_of_jpom(&self, path: &Path) -> bool {
+        let mut homes = self.named.1.applications.iter().filter(|app| app.kind == "jpom");
+        homes.any(|home| path.starts_with(Path::new(OsStr::from_bytes(&home.path))))
     }
 
     /// Whether nothing is written.
@@ -89,7 +118,7 @@ impl<'a> Plan<'a> {
 
 /// Whether a path is one of a snapshot's, or lies in one of them.
 fn holds(stored: &[Vec<u8>], path: &Path) -> bool {
-    stored.iter().any(|stored| path.starts_with(Path::new(std::ffi::OsStr::from_bytes(stored))))
+    stored.iter().any(|stored| path.starts_with(Path::new(OsStr::from_bytes(stored))))
 }
 
 fn snapshot<'s>(
@@ -98,15 +127,15 @@ fn snapshot<'s>(
     selector: Option<&Selector>,
     all: &'s AllSnapshots,
     filter: &Filter,
-) -> Result<&'s Named, Failure> {
+) -> Result<Option<&'s Named>, Failure> {
     match (selector, &args.at) {
-        (Some(selector), _) => choice::one(all, selector, filter),
+        (Some(selector), _) => choice::one(all, selector, filter).map(Some),
         (None, Some(typed)) => {
             let moment = time::parse(typed, &context.zone);
             let moment = moment.map_err(|error| Failure::usage("--at is wrong").because(&error))?;
-            Ok(select::at(all, objects::stored_time(moment), filter)?)
+            Ok(Some(select::at(all, objects::stored_time(moment), filter)?))
         }
-        (None, None) => Err(Failure::usage("no snapshot was named")),
+        (None, None) => Ok(None),
     }
 }
 
@@ -143,8 +172,12 @@ fn outermost(paths: &[PathBuf]) -> Vec<&Path> {
     kept.map(|(_, path)| path.as_path()).collect()
 }
 
-fn selection(includes: Patterns, excludes: Patterns) -> Selection {
+fn selection(includes: Patterns, excludes: Patterns, parts: Option<Parts>) -> Selection {
     Box::new(move |path, is_folder| {
+        let of_parts = parts.as_ref().map_or(Choice::Take, |parts| parts.choose(path, is_folder));
+        if of_parts != Choice::Take {
+            return of_parts;
+        }
         let path = path.as_os_str().as_bytes();
         if excludes.matches(path) {
             return Choice::Skip;

@@ -1,9 +1,10 @@
 //! What is said about a restore at its end.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use treering_snapshot::restore::{RestoreSummary, WithheldKind};
+use treering_snapshot::restore::{BroughtBack, Fate, RestoreSummary, WithheldKind};
 
 use super::plan::Plan;
 use crate::context::Context;
@@ -45,10 +46,49 @@ fn print(printer: Printer, plan: &Plan<'_>, done: &RestoreSummary, took: Duratio
     for (what, count) in rest.into_iter().filter(|(_, count)| *count > 0) {
         say(&format!("{what}: {}", table::count(count, "file")))?;
     }
+    done.applications.iter().flat_map(lines).try_for_each(|line| say(&line))?;
     match plan.is_dry_run() {
         true => say("nothing was written (--dry-run)"),
         false => Ok(()),
     }
+}
+
+/// What is said about an application.
+fn lines(app: &BroughtBack) -> Vec<String> {
+    let (kind, target) = (escape::text(&app.kind), escape::path(&app.target));
+    let mut lines = Vec::new();
+    match &app.fate {
+        Fate::InPlace { proof, old } => {
+            let point = proof.point.iter().map(|point| format!(" at {}", escape::text(point))).collect::<String>();
+            lines.push(format!("{kind}: {target} is back{point} ({})", escape::text(&proof.detail)));
+            lines.extend(proof.notes.iter().map(|note| format!("{kind}: {}", escape::text(note))));
+            let moved = |old: &PathBuf| format!("{kind}: what was there before is now {}", escape::path(old));
+            lines.extend(old.iter().map(moved));
+        }
+        Fate::Staged { stage, why } => lines.push(format!(
+            "{kind}: {target} was left as it is, what was restored is in {}: {}",
+            escape::path(stage),
+            escape::text(why)
+        )),
+    }
+    let left = |path: &PathBuf| format!("{kind}: left by an earlier restore: {}", escape::path(path));
+    lines.extend(app.leftovers.iter().map(left));
+    lines
+}
+
+fn brought_back(app: &BroughtBack) -> messages::BroughtBack {
+    let path = |path: &Path| escape::lossy(path.as_os_str().as_bytes());
+    let (verified, notes) = match &app.fate {
+        Fate::InPlace { proof, .. } => (Some(proof.detail.clone()), proof.notes.clone()),
+        Fate::Staged { .. } => (None, Vec::new()),
+    };
+    let (point, moved_to, stage, reason) = match &app.fate {
+        Fate::InPlace { proof, old } => (proof.point.clone(), old.as_deref().map(path), None, None),
+        Fate::Staged { stage, why } => (None, None, Some(path(stage)), Some(why.clone())),
+    };
+    let leftovers = app.leftovers.iter().map(|left| path(left)).collect();
+    let (kind, target, path) = (app.kind.clone(), path(&app.target), path(&app.path));
+    messages::BroughtBack { kind, path, target, verified, point, notes, moved_to, stage, reason, leftovers }
 }
 
 fn summary(plan: &Plan<'_>, done: &RestoreSummary, took: Duration) -> messages::RestoreSummary {
@@ -67,18 +107,33 @@ fn summary(plan: &Plan<'_>, done: &RestoreSummary, took: Duration) -> messages::
         error_count: done.errors,
         target: escape::lossy(plan.target.as_os_str().as_bytes()),
         snapshot_id: plan.named.0.to_string(),
+        apps: done.applications.iter().map(brought_back).collect(),
     }
 }
 
+/// What was not restored outweighs an application that was not exchanged; both are said.
 fn verdict(done: &RestoreSummary) -> Outcome {
+    let staged: Vec<String> = done.applications.iter().filter_map(not_exchanged).collect();
     let failed = (done.errors > 0).then(|| format!("{} could not be restored", table::count(done.errors, "item")));
     let withheld = done.withheld.count;
     let withheld = (withheld > 0).then(|| format!("{} withheld", table::count(withheld, "item")));
-    let advice = withheld.is_some().then_some("If you trust whoever can write to the repository, use --privileged.");
-    let reasons: Vec<String> = failed.into_iter().chain(withheld).collect();
-    if reasons.is_empty() {
-        return Ok(());
-    }
-    let failure = Failure::new(Kind::Incomplete, reasons.join("; ")).safe("Everything else was restored.");
+    let advice = match (withheld.is_some(), staged.is_empty()) {
+        (true, _) => Some("If you trust whoever can write to the repository, use --privileged."),
+        (false, false) => Some("Another snapshot may be sound; --app none restores the files as they are."),
+        (false, true) => None,
+    };
+    let kind = match failed.is_none() && withheld.is_none() {
+        true if staged.is_empty() => return Ok(()),
+        true => Kind::AppNotConsistent,
+        false => Kind::Incomplete,
+    };
+    let reasons: Vec<String> = failed.into_iter().chain(withheld).chain(staged).collect();
+    let failure = Failure::new(kind, reasons.join("; ")).safe("Everything else was restored.");
     Err(Failure { next: advice.map(str::to_owned), ..failure })
+}
+
+fn not_exchanged(app: &BroughtBack) -> Option<String> {
+    let Fate::Staged { stage, why } = &app.fate else { return None };
+    let (target, stage) = (app.target.display(), stage.display());
+    Some(format!("{} {target} was left as it is, what was restored is in {stage}: {why}", app.kind))
 }

@@ -11,6 +11,10 @@ mod browse;
 mod check;
 mod failure;
 mod forget;
+mod h2;
+mod je;
+mod je_moment;
+mod jpom;
 mod prune;
 mod repair;
 mod repository;
@@ -24,13 +28,17 @@ pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindRes
 pub(crate) use check::{CheckStatus, CheckSummary};
 pub(crate) use failure::{ExitError, ItemError};
 pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
+pub(crate) use h2::{H2Finding, H2Map, H2Report};
+pub(crate) use je::{JeEnvironment, JeFinding, JeStake, JeVerified};
+pub(crate) use je_moment::{JeAllStored, JeCommit, JeCut, JeLastFile, JePass, JeRange, JeStored};
+pub(crate) use jpom::{JpomHome, JpomOutside, JpomPath};
 pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
 pub(crate) use repair::{
     RepairConfigSummary, RepairIndexSummary, RepairPacksSummary, RepairSnapshotsSummary, RepairedCopy, RepairedPack,
     ReturnedSnapshot, RewrittenSnapshot,
 };
 pub(crate) use repository::{Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version};
-pub(crate) use restore::{RestoreStatus, RestoreSummary, RestoreVerbose};
+pub(crate) use restore::{BroughtBack, RestoreStatus, RestoreSummary, RestoreVerbose};
 pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};
 
 /// A line of JSON; `message_type` says which. `backup`, `restore` and `check` share type names, as in restic.
@@ -103,6 +111,27 @@ pub(crate) enum Message {
     /// `diff`: the end.
     #[serde(rename = "statistics")]
     Statistics(DiffStatistics),
+    /// `je verify`.
+    #[serde(rename = "je_verified")]
+    JeVerified(Box<JeVerified>),
+    /// `je info`.
+    #[serde(rename = "je_info")]
+    JeInfo(Box<JeEnvironment>),
+    /// `je log`: a commit.
+    #[serde(rename = "je_commit")]
+    JeCommit(JeCommit),
+    /// `restore --je-until`, `--je-lsn`: where the log is cut.
+    #[serde(rename = "je_cut")]
+    JeCut(JeCut),
+    /// `je failover`: one pass.
+    #[serde(rename = "je_pass")]
+    JePass(JePass),
+    /// `backup --je-files-from`: a file has been read.
+    #[serde(rename = "je_stored")]
+    JeStored(JeStored),
+    /// `backup --je-files-from`: all files have been read.
+    #[serde(rename = "je_all_stored")]
+    JeAllStored(JeAllStored),
     /// `init`: done.
     #[serde(rename = "initialized")]
     Initialized(Initialized),
@@ -115,6 +144,9 @@ pub(crate) enum Message {
     /// A key slot was removed.
     #[serde(rename = "key_removed")]
     KeyRemoved(KeyRemoved),
+    /// `h2`: one database.
+    #[serde(rename = "h2_database")]
+    H2Report(H2Report),
     /// `version`.
     #[serde(rename = "version")]
     Version(Version),

@@ -95,4 +95,39 @@ pub(crate) struct RestoreSummary {
     pub(crate) target: String,
     /// The full id. Not restic's.
     pub(crate) snapshot_id: String,
+    /// Applications that were brought back as a whole, or were to be. Not restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) apps: Vec<BroughtBack>,
+}
+
+/// An application that was brought back, or was to be. Not restic's.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct BroughtBack {
+    /// Its kind.
+    pub(crate) kind: String,
+    /// Its path in the snapshot.
+    pub(crate) path: String,
+    /// Where it is, or was to be.
+    pub(crate) target: String,
+    /// What was verified, if it is in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<String>,
+    /// The moment or position that it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) point: Option<String>,
+    /// What to know or to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
+    /// Where the old content is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_to: Option<String>,
+    /// Where what was restored is, if it was not exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stage: Option<String>,
+    /// Why it was not exchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// What earlier restores have left beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) leftovers: Vec<String>,
 }

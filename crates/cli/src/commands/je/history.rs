@@ -1,0 +1,108 @@
+//! The snapshots of one environment, in the order in which they were taken, read as images of its log.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use treering_je::KIND;
+use treering_je::log::Name;
+use treering_je::moment::{Contents, Copied, Image, Loader};
+use treering_je::restore::path_of;
+use treering_snapshot::list::{Flow, walk_tree};
+use treering_snapshot::record::AllSnapshots;
+use treering_snapshot::restore::write_file;
+use treering_snapshot::select::{self, Filter, Named};
+use treering_snapshot::{Node, SnapshotError, SnapshotName};
+use treering_store::ChunkReader;
+
+use crate::context::Opened;
+use crate::exit::Failure;
+
+/// How deep the files of a log may lie in an environment: in a data folder.
+const DEPTH_MOST: usize = 2;
+
+/// One environment of one host.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    /// Its host.
+    pub(crate) host: String,
+    /// The snapshots that have it, oldest first.
+    pub(crate) snapshots: Vec<Named>,
+}
+
+/// The histories in these snapshots, by host and path. A path that is given must be the environment's or lie above it.
+pub(crate) fn histories(all: &AllSnapshots, filter: &Filter, paths: &[PathBuf]) -> Vec<History> {
+    let mut found: BTreeMap<(String, PathBuf), Vec<Named>> = BTreeMap::new();
+    for named in all.snapshots.iter().filter(|(_, snapshot)| filter.matches(snapshot)) {
+        for path in environments(named) {
+            if paths.is_empty() || paths.iter().any(|wanted| path.starts_with(wanted)) {
+                found.entry((named.1.host.clone(), path)).or_default().push(named.clone());
+            }
+        }
+    }
+    let history = |((host, path), mut snapshots): ((String, PathBuf), Vec<Named>)| {
+        snapshots.sort_by_key(|(name, snapshot)| (snapshot.statistics.started_ms, *name));
+        History { path, host, snapshots }
+    };
+    found.into_iter().map(history).collect()
+}
+
+/// The environments of a snapshot.
+pub(crate) fn environments((_, snapshot): &Named) -> Vec<PathBuf> {
+    snapshot.applications.iter().filter(|app| app.kind == KIND).map(path_of).collect()
+}
+
+impl History {
+    /// What each snapshot has of the log.
+    pub(crate) fn images(&self, opened: &Opened) -> Result<Vec<Image>, Failure> {
+        self.images_with(opened, &mut Loader::default(), |_| true)
+    }
+
+    /// The same of some snapshots only, by a loader that may know files already.
+    pub(crate) fn images_with(
+        &self,
+        opened: &Opened,
+        loader: &mut Loader,
+        is_wanted: impl Fn(&SnapshotName) -> bool,
+    ) -> Result<Vec<Image>, Failure> {
+        let mut reader = opened.repository.reader()?;
+        let wanted = self.snapshots.iter().filter(|(name, _)| is_wanted(name));
+        let copies = wanted.map(|named| copied(&mut reader, named, &self.path));
+        let copies = copies.collect::<Result<Vec<_>, Failure>>()?;
+        Ok(loader.load(&mut Chunks(reader), &copies)?)
+    }
+}
+
+/// The files of the log in one snapshot.
+fn copied(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<Copied, Failure> {
+    Ok(Copied { files: files(reader, named, path)?, taken_ms: named.1.statistics.started_ms })
+}
+
+/// The files of the log of an environment in a snapshot, by their numbers.
+pub(crate) fn files(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<BTreeMap<u32, Node>, Failure> {
+    let (root, mut files) = (select::resolve_path(reader, named, path)?, BTreeMap::new());
+    let walked = walk_tree(reader, &root, path, |at, node| {
+        if let Some(Name::Log(number)) = at.file_name().map(Name::of)
+            && node.tree().is_none()
+        {
+            files.entry(number).or_insert_with(|| node.clone());
+        }
+        let depth = at.strip_prefix(path).map_or(DEPTH_MOST, |inner| inner.components().count());
+        if depth < DEPTH_MOST { Flow::Enter } else { Flow::Skip }
+    })?;
+    match walked.damaged.into_iter().next() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(files),
+    }
+}
+
+/// Files out of the repository.
+pub(crate) struct Chunks<'r>(pub(crate) ChunkReader<'r>);
+
+impl Contents for Chunks<'_> {
+    fn read(&mut self, file: &Node, out: &mut dyn Write) -> Result<(), SnapshotError> {
+        write_file(&mut self.0, file, out)
+    }
+}
