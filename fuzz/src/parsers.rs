@@ -1,5 +1,5 @@
-//! What users type that only the command parses. These modules use nothing of the command, so they are taken as they
-//! are; the command is a program, not a library.
+//! What users type that only the command parses, and what applications write. The modules of the command use nothing of
+//! it, so they are taken as they are; the command is a program, not a library.
 
 use treering_store::fuzzing::Target;
 
@@ -13,8 +13,9 @@ mod size;
 #[path = "../../crates/cli/src/time.rs"]
 mod time;
 
-/// All of the command.
+/// All of the command, and of the crates that know nothing of targets.
 pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "h2_store", run: treering_h2::fuzzing::run, seeds: treering_h2::fuzzing::seeds },
     Target { name: "selector", run: selector, seeds: || words(&["latest", "latest~3:/a/b", "abcd1234:/x"]) },
     Target { name: "size", run: size, seeds: || words(&["10M", "1.5GiB", "0"]) },
     Target { name: "time", run: time, seeds: || words(&["2026-11-22 03:15:00", "2026-11-22", "2026-11-22T03:15:00Z"]) },

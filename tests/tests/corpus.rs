@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
+#[path = "../../fuzz/src/je.rs"]
+mod je;
 #[path = "../../fuzz/src/parsers.rs"]
 mod parsers;
 
@@ -15,7 +17,9 @@ use treering_store::fuzzing::Target;
 const CORPUS_MOST_BYTES: u64 = 300_000;
 
 fn targets() -> impl Iterator<Item = &'static Target> {
-    [treering_store::fuzzing::TARGETS, treering_snapshot::fuzzing::TARGETS, parsers::TARGETS].into_iter().flatten()
+    [treering_store::fuzzing::TARGETS, treering_snapshot::fuzzing::TARGETS, parsers::TARGETS, je::TARGETS]
+        .into_iter()
+        .flatten()
 }
 
 fn corpus() -> PathBuf {

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use treering_tests::{Campaign, Ran, Running, SmallDisk, Treering, assert_same, count, fingerprint, id, plot, run};
+use treering_tests::{
+    Campaign, Ran, Running, SmallDisk, Treering, assert_same, count, fingerprint, id, plot, run, without_temporary,
+};
 use treering_workloads::fingerprint::Fingerprint;
 use treering_workloads::h2;
 use treering_workloads::je::Environment;
@@ -83,7 +85,8 @@ impl Rings {
     /// What a backup acknowledged must stay, also if it was killed right after that.
     fn acknowledge(&mut self, ran: &Ran, folder: &Path) {
         for summary in ran.messages("summary") {
-            self.kept.insert(id(&summary), (folder.to_owned(), fingerprint(folder)));
+            let taken = without_temporary(fingerprint(folder), Path::new(""));
+            self.kept.insert(id(&summary), (folder.to_owned(), taken));
         }
     }
 

@@ -19,6 +19,11 @@ const SOURCE: Source = Source {
     packages: &["libh2-java", "default-jdk-headless"],
 };
 
+/// The library.
+pub(crate) fn library() -> Result<PathBuf> {
+    crate::java::library(&SOURCE)
+}
+
 /// A database in `db` below a folder, such as [`Home::base`](crate::jpom_home::Home::base).
 #[derive(Clone, Debug)]
 pub struct Database {

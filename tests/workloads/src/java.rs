@@ -6,6 +6,7 @@
 //! Invariant: compiled classes are kept under the hash of their source and library, and appear there complete or
 //! not at all, so tests that run at the same time can share them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -119,9 +120,14 @@ impl Drop for LiveWriter {
 impl JavaProgram {
     /// Finds everything and compiles the program unless that was done before.
     pub(crate) fn prepare(source: &Source) -> Result<Self> {
+        Self::prepare_with(source, &[])
+    }
+
+    /// The same, with further classes that the program uses, by name and text.
+    pub(crate) fn prepare_with(source: &Source, beside: &[(&str, &str)]) -> Result<Self> {
         let java = program::find("java", &[], source.packages)?;
         let library = library(source)?;
-        let classes = classes(source, &library)?;
+        let classes = classes(source, beside, &library)?;
         let class_path = format!("{}:{}", classes.display(), library.display());
         Ok(Self { java, class_path, class: source.class })
     }
@@ -152,6 +158,28 @@ impl JavaProgram {
         Ok(LiveWriter { child, input, output: BufReader::new(output), last: 0, name: self.class })
     }
 
+    /// Starts the program with pipes on its input and output.
+    pub(crate) fn start(&self, arguments: &[&OsStr]) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("run", &self.java)?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok((child, input, BufReader::new(output))),
+            _ => Err(Error::Unexpected("java has no input or output".into())),
+        }
+    }
+
+    /// The same with a word, a folder and more words.
+    pub(crate) fn start_in(
+        &self,
+        arguments: &[&str],
+        folder: &Path,
+    ) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
+        let (verb, rest) = arguments.split_first().unwrap_or((&"", &[]));
+        let words: Vec<&OsStr> = rest.iter().map(OsStr::new).collect();
+        self.start(&[&[OsStr::new(verb), folder.as_os_str()], &words[..]].concat())
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.java);
         // Small and quick to start: these programs run for a second or two, many times.
@@ -161,7 +189,7 @@ impl JavaProgram {
     }
 }
 
-fn library(source: &Source) -> Result<PathBuf> {
+pub(crate) fn library(source: &Source) -> Result<PathBuf> {
     let exact = Path::new(LIBRARIES).join(format!("{}.jar", source.library));
     if exact.is_file() {
         return Ok(exact);
@@ -180,16 +208,19 @@ fn library(source: &Source) -> Result<PathBuf> {
 }
 
 /// The folder of compiled classes.
-fn classes(source: &Source, library: &Path) -> Result<PathBuf> {
+fn classes(source: &Source, beside: &[(&str, &str)], library: &Path) -> Result<PathBuf> {
     let javac = program::find("javac", &[], source.packages)?;
     let mut name = blake3::Hasher::new();
     name.update(source.text.as_bytes());
+    for (_, text) in beside {
+        name.update(text.as_bytes());
+    }
     name.update(&fs::read(library).context("read", library)?);
     let kept = cache()?.join(format!("{}-{}", source.class, &name.finalize().to_hex()[..16]));
     // Threads of this process would use the same folder for unfinished classes.
     let _one_at_a_time = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
     if !kept.exists() {
-        compile(&javac, source, library, &kept)?;
+        compile(&javac, source, beside, library, &kept)?;
     }
     Ok(kept)
 }
@@ -207,14 +238,17 @@ fn cache() -> Result<PathBuf> {
     }
 }
 
-fn compile(javac: &Path, source: &Source, library: &Path, kept: &Path) -> Result<()> {
+fn compile(javac: &Path, source: &Source, beside: &[(&str, &str)], library: &Path, kept: &Path) -> Result<()> {
     let unfinished = kept.with_extension(format!("{}.tmp", std::process::id()));
     files::remove_folder(&unfinished)?;
     files::create_folder(&unfinished)?;
-    let file = unfinished.join(format!("{}.java", source.class));
-    fs::write(&file, source.text).context("write", &file)?;
     let mut command = Command::new(javac);
-    command.args(["-encoding", "UTF-8", "-cp"]).arg(library).arg("-d").arg(&unfinished).arg(&file);
+    command.args(["-encoding", "UTF-8", "-cp"]).arg(library).arg("-d").arg(&unfinished);
+    for (class, text) in [(source.class, source.text)].iter().chain(beside) {
+        let file = unfinished.join(format!("{class}.java"));
+        fs::write(&file, text).context("write", &file)?;
+        command.arg(&file);
+    }
     program::run(&mut command)?;
     match fs::rename(&unfinished, kept) {
         // Another process was quicker; its classes are the same.
@@ -224,7 +258,7 @@ fn compile(javac: &Path, source: &Source, library: &Path, kept: &Path) -> Result
 }
 
 /// The number behind `name=` in what a program printed.
-fn number(printed: &str, name: &str) -> Result<u64> {
+pub(crate) fn number(printed: &str, name: &str) -> Result<u64> {
     printed
         .split_whitespace()
         .filter_map(|word| word.split_once('='))

@@ -145,6 +145,15 @@ impl Home {
         Ok(self.day)
     }
 
+    /// Removes what a backup need not take: what Jpom clears by itself, and the number of its process.
+    pub fn clear_temporary(&self) -> Result<()> {
+        let folders = [self.root.join("tmp"), self.data().join("temp"), self.data().join("script_run_cache")];
+        folders.iter().try_for_each(|folder| files::remove_folder(folder))?;
+        let pid_files = files::list(&self.root.join("bin"))?;
+        let mut pid_files = pid_files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "pid"));
+        pid_files.try_for_each(|path| files::remove(path))
+    }
+
     /// The home itself.
     pub fn root(&self) -> &Path {
         &self.root

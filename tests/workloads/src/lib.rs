@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`jpom_home`] | the home of a Jpom server or agent, day by day |
 //! | [`je`], [`h2`] | real databases, written by the Java programs in `java/` |
+//! | [`je_load`] | a JE environment under load, to be captured while it is written |
 //! | [`postgres`] | a PostgreSQL data folder and its nights |
 //! | [`small_files`] | hundreds of thousands of small files |
 //! | [`incompressible`] | large files that nothing can shrink |
@@ -25,9 +26,11 @@ mod error;
 mod files;
 pub mod fingerprint;
 pub mod h2;
+pub mod h2_load;
 pub mod incompressible;
 mod java;
 pub mod je;
+pub mod je_load;
 pub mod jpom_home;
 pub mod mirror;
 pub mod postgres;

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::text;
 use crate::calendar::Date;
@@ -20,6 +20,8 @@ use crate::zip::ZipWriter;
 const CLASSES: u32 = 60;
 /// The size of a nested library, about the median of those in a Spring Boot jar.
 const LIBRARY_BYTES: u64 = 700_000;
+/// The version that Jpom ships, which is Debian's.
+const LIBRARY_NAME: &str = "BOOT-INF/lib/h2-2.1.214.jar";
 /// How likely a build changes a class, and a dependency.
 const CLASS_CHANGES: f64 = 0.08;
 const LIBRARY_CHANGES: f64 = 0.01;
@@ -33,6 +35,8 @@ pub(super) struct Jar<'a> {
     pub(super) bytes: u64,
     /// Seconds after 1970.
     pub(super) built: i64,
+    /// An H2 library to be in it.
+    pub(super) library: Option<PathBuf>,
 }
 
 impl Jar<'_> {
@@ -57,6 +61,9 @@ impl Jar<'_> {
         for library in 0..libraries {
             let (name, bytes) = self.library(library, self.bytes / libraries);
             zip.store(&name, &bytes)?;
+        }
+        if let Some(library) = &self.library {
+            zip.store(LIBRARY_NAME, &std::fs::read(library)?)?;
         }
         zip.finish()
     }

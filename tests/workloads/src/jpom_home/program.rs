@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use super::jar::Jar;
-use super::{Home, Kind, Layout, text};
+use super::{Database, Home, Kind, Layout, text};
 use crate::calendar::{DAY, Date};
 use crate::error::Result;
-use crate::files;
+use crate::{files, h2};
 
 /// A new version arrives this often.
 const UPGRADE_DAYS: u32 = 20;
@@ -20,8 +20,7 @@ const JAR_BYTES: u64 = 80_000_000;
 /// The version the home begins with is 2.11.12.
 const FIRST_PATCH: u32 = 12;
 
-const SERVER_SETTINGS: &str = "\
-  system:
+const SERVER_SETTINGS: &str = "  system:
     old-jars-count: 2
   db:
     mode: H2
@@ -36,8 +35,7 @@ const SERVER_SETTINGS: &str = "\
 server:
   port: 2122
 ";
-const AGENT_SETTINGS: &str = "\
-  authorize:
+const AGENT_SETTINGS: &str = "  authorize:
     agent-name: jpomAgent
     agent-pwd:
 server:
@@ -122,7 +120,10 @@ fn settings(home: &Home) -> Result<()> {
 fn jar(home: &Home, patch: u32, path: &Path, built: i64) -> Result<()> {
     let program = format!("jpom {}", name(home.options.kind));
     let bytes = home.options.scaled(JAR_BYTES);
-    Jar { seed: home.options.seed, program: &program, revision: patch, bytes, built }.write(path)
+    // A home with a real database has the real library, as Jpom ships it.
+    let has_library = home.options.kind == Kind::Server && home.options.database == Database::None;
+    let library = if has_library { Some(h2::library()?) } else { None };
+    Jar { seed: home.options.seed, program: &program, revision: patch, bytes, built, library }.write(path)
 }
 
 /// Writes which jar is to be run, and where it came from.

@@ -102,6 +102,7 @@ fn build(home: &Home, task: u32, number: u32) -> Result<()> {
         revision: number,
         bytes: home.options.scaled(home.options.jar_bytes),
         built: home.now() + 60 * i64::from(number),
+        library: None,
     };
     jar.write(&result.join("result/app.jar"))?;
     let mut random = home.random(format_args!("task {task} result {number}"));

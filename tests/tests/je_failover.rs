@@ -1,0 +1,117 @@
+//! A standby of a Berkeley DB JE environment that is written all the time: wherever the copier is killed, it opens.
+//!
+//! A round is a pass that is killed at a random moment.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use treering_tests::{Campaign, Running, Treering, run};
+use treering_workloads::je_load::{Load, Pace, check};
+
+/// Longer than a pass takes, so that some are let through.
+const KILL_WITHIN_MS: u64 = 120;
+
+fn follow(treering: &Treering, home: &Path, standby: &Path) -> Command {
+    let mut command = treering.bare("je");
+    command.arg("failover").arg(home).arg("--to").arg(standby).arg("--once");
+    command
+}
+
+/// Opens a copy, as the application would after a failover: the standby itself goes on to be one.
+fn open_copy(standby: &Path, copy: &Path) -> u64 {
+    run(Command::new("cp").arg("-r").arg(standby).arg(copy)).expect(0);
+    let found = check(copy).unwrap();
+    assert_eq!(found.sum, found.expected);
+    std::fs::remove_dir_all(copy).unwrap();
+    found.last
+}
+
+#[test]
+fn a_standby_opens_wherever_its_copier_was_killed() {
+    let campaign = Campaign::start("je-failover", 4);
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby, copy) = (temp.path().join("je"), temp.path().join("standby"), temp.path().join("copy"));
+    let mut load =
+        Load::start(&home, &temp.path().join("acknowledged"), Pace { threads: 3, pause_ms: 3, seed: campaign.seed })
+            .unwrap();
+    load.wait_for(400).unwrap();
+    run(&mut follow(&treering, &home, &standby)).expect(0);
+    let mut has = open_copy(&standby, &copy);
+    let (mut random, mut killed) = (campaign.random("cuts"), 0);
+    for _ in 0..campaign.rounds {
+        load.wait_for(100 + random.below(300)).unwrap();
+        let pass = Running::start(&mut follow(&treering, &home, &standby));
+        sleep(Duration::from_millis(random.below(KILL_WITHIN_MS)));
+        killed += u64::from(pass.kill().was_killed());
+        let now = open_copy(&standby, &copy);
+        assert!(now >= has, "the standby went back from {has} to {now}");
+        has = now;
+    }
+    load.wait_for(50).unwrap();
+    let acknowledged = load.last().unwrap();
+    let pass = || run(&mut follow(&treering, &home, &standby)).expect(0).message("je_pass");
+    assert!(pass()["seconds_behind"].as_f64().is_some());
+    assert!(open_copy(&standby, &copy) >= acknowledged);
+    // When nothing is written any more it is not behind, and only the last file is copied again.
+    load.pause().unwrap();
+    let mut passes = (0..10).map(|_| pass());
+    let still = |pass: &serde_json::Value| pass["commits_behind"] == 0 && pass["files_kept"].as_u64() > Some(0);
+    assert!(passes.any(|pass| still(&pass)), "no pass kept a file");
+    load.stop().unwrap();
+    assert!(!temp.path().join("standby.treering-failover").exists());
+    campaign.end(&format!("{} passes, {killed} of them killed, the standby opened after each", campaign.rounds));
+}
+
+#[test]
+fn a_standby_that_was_opened_or_is_something_else_is_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
+    let mut load =
+        Load::start(&home, &temp.path().join("acknowledged"), Pace { threads: 2, pause_ms: 3, seed: 1 }).unwrap();
+    load.wait_for(100).unwrap();
+    run(&mut follow(&treering, &home, &standby)).expect(0);
+    // The application moves to the standby and works there.
+    let mut moved =
+        Load::start(&standby, &temp.path().join("moved"), Pace { threads: 2, pause_ms: 3, seed: 2 }).unwrap();
+    moved.wait_for(20).unwrap();
+    run(&mut follow(&treering, &home, &standby)).expect(1);
+    let last = moved.last().unwrap();
+    moved.stop().unwrap();
+    run(&mut follow(&treering, &home, &standby)).expect(1);
+    assert!(check(&standby).unwrap().last >= last);
+    let other = temp.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("mine"), "").unwrap();
+    run(&mut follow(&treering, &home, &other)).expect(1);
+    assert!(other.join("mine").exists());
+    load.stop().unwrap();
+}
+
+#[test]
+fn snapshots_of_a_watch_become_a_standby() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
+    let mut load =
+        Load::start(&home, &temp.path().join("acknowledged"), Pace { threads: 2, pause_ms: 3, seed: 1 }).unwrap();
+    for _ in 0..2 {
+        load.wait_for(100).unwrap();
+        let acknowledged = load.last().unwrap();
+        let mut watch = treering.command("je");
+        run(watch.arg("watch").arg(&home).arg("--once")).expect(0);
+        let mut follow = treering.command("je");
+        follow.arg("failover").arg(&home).arg("--to").arg(&standby).args(["--from-snapshots", "--once"]);
+        run(&mut follow).expect(0);
+        let copy = temp.path().join("copy");
+        assert!(open_copy(&standby, &copy) >= acknowledged);
+    }
+    load.stop().unwrap();
+    let snapshots = run(&mut treering.command("snapshots")).expect(0).document();
+    assert!(snapshots.as_array().unwrap().iter().all(|snapshot| snapshot["tags"][0] == "watch"), "{snapshots}");
+}

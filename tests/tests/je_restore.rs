@@ -1,0 +1,89 @@
+//! A Berkeley DB JE environment brought back: as a whole, under nobody's feet, and judged by the real library if asked.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
+use std::path::Path;
+
+use treering_tests::{Ran, Treering, count, fingerprint, run};
+use treering_workloads::je_load::{Load, Pace, check};
+
+const PACE: Pace = Pace { threads: 2, pause_ms: 3, seed: 9 };
+const JAR: &str = "/usr/share/java/db-je.jar";
+
+fn restore(treering: &Treering, home: &Path, target: &Path, more: &[&str]) -> Ran {
+    let mut command = treering.command("restore");
+    command.args(["latest", "--path"]).arg(home).arg("--target").arg(target).args(more);
+    run(&mut command)
+}
+
+fn left_beside(home: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(home.parent().unwrap()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains(".treering-")).collect()
+}
+
+#[test]
+fn an_environment_takes_its_place_as_a_whole_and_never_under_somebody() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let home = temp.path().join("home/je");
+    std::fs::create_dir(temp.path().join("home")).unwrap();
+    let mut load = Load::start(&home, &temp.path().join("acknowledged"), PACE).unwrap();
+    load.wait_for(300).unwrap();
+    treering.backup(&home);
+    let last = load.last().unwrap();
+    // Somebody has it open: nothing is touched, and the application goes on.
+    let refused = restore(&treering, &home, &home, &[]).expect(1);
+    assert!(refused.to_string().contains("has locked"), "{refused}");
+    load.wait_for(50).unwrap();
+    load.stop().unwrap();
+    assert!(left_beside(&home).is_empty());
+    // Nobody has: the old one is moved aside whole.
+    let before = fingerprint(&home);
+    let done = restore(&treering, &home, &home, &["--je-check-jar", JAR]).expect(0).message("summary");
+    let app = &done["apps"][0];
+    assert!(app["verified"].as_str().unwrap().contains("db-je.jar"), "{app}");
+    let old = app["moved_to"].as_str().unwrap();
+    assert_eq!(fingerprint(Path::new(old)).len(), before.len());
+    let found = check(&home).unwrap();
+    assert!(found.sum == found.expected && found.last >= last - 300);
+    let deleted = restore(&treering, &home, &home, &["--delete"]).expect(0).message("summary");
+    assert!(deleted["apps"][0]["moved_to"].is_null(), "{deleted}");
+    assert_eq!(left_beside(&home).len(), 1);
+    // Into a place of its own, with a look at which JE will open it.
+    let fresh = temp.path().join("fresh");
+    let done = restore(&treering, &home, &fresh, &["--je-jar", JAR]).expect(0).message("summary");
+    assert!(count(&done, "files_restored") > 0);
+    assert_eq!(check(&fresh).unwrap().sum, found.sum);
+}
+
+/// What a capture never takes, crafted by hand: damage in the middle of the log. It stays beside its place.
+#[test]
+fn a_damaged_environment_does_not_take_its_place() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let home = temp.path().join("home/je");
+    std::fs::create_dir(temp.path().join("home")).unwrap();
+    let mut load = Load::start(&home, &temp.path().join("acknowledged"), PACE).unwrap();
+    load.wait_for(700).unwrap();
+    load.stop().unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "jdb"));
+    files.sort();
+    let sound = fingerprint(&home);
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&files[0], &bytes).unwrap();
+    run(&mut treering.backup_command(&home)).expect(6);
+    bytes[middle] ^= 1;
+    std::fs::write(&files[0], &bytes).unwrap();
+    let refused = restore(&treering, &home, &home, &[]).expect(6).message("summary");
+    assert!(refused["apps"][0]["stage"].as_str().is_some(), "{refused}");
+    assert_eq!(fingerprint(&home).len(), sound.len());
+    assert_eq!(left_beside(&home).len(), 1);
+    let found = check(&home).unwrap();
+    assert_eq!(found.sum, found.expected);
+    // If it must be, its files are files.
+    restore(&treering, &home, &temp.path().join("raw"), &["--app", "none"]).expect(0);
+}
