@@ -20,14 +20,15 @@ pub struct Policy {
     pub within: Option<Duration>,
     /// Of those that are less than this older than the newest, the newest one of each period.
     pub each_within: EachPeriod<Option<Duration>>,
-    /// Of those that a watch has taken, tagged [`WATCH_TAG`], all that are less than this older than the newest.
+    /// Of those that a watch has taken, tagged [`WATCH_TAG`], all that are less than this older than the newest of the
+    /// group. It spares them from other rules, and alone is none: the rest would go unasked.
     pub watch_within: Option<Duration>,
     /// All that have all tags of one of these lists; an empty list stands for snapshots without tags.
     pub tags: Vec<Vec<String>>,
 }
 
 impl Policy {
-    /// Whether no rule of it can keep anything.
+    /// Whether no rule of it can keep anything but what a watch has taken.
     pub fn is_empty(&self) -> bool {
         let is_nothing = |within: &Option<Duration>| within.is_none_or(Duration::is_zero);
         self.last == Count::NONE

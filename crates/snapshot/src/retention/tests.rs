@@ -36,7 +36,7 @@ pub(super) fn series(zone: &TimeZone, moments: &[&str]) -> Vec<Named> {
     moments.iter().zip(1..).map(|(text, number)| at(number, parse(text))).collect()
 }
 
-/// A policy in restic's letters: `l2 d7 w3 wd30d t:a,b`.
+/// A policy in restic's letters, and ours for what a watch has taken: `l2 d7 w3 wd30d t:a,b watch7d`.
 pub(super) fn policy(text: &str) -> Policy {
     let mut made = Policy::default();
     for rule in text.split_whitespace() {
@@ -52,6 +52,7 @@ pub(super) fn policy(text: &str) -> Policy {
             "m" => made.each.monthly = count(),
             "y" => made.each.yearly = count(),
             "within" => made.within = within(),
+            "watch" => made.watch_within = within(),
             "wh" => made.each_within.hourly = within(),
             "wd" => made.each_within.daily = within(),
             "ww" => made.each_within.weekly = within(),

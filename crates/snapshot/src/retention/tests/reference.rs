@@ -84,6 +84,7 @@ struct Plain {
     last: u32,
     each: [Option<u32>; 5],
     within: (i32, i32, i64),
+    watch_within: (i32, i32, i64),
     each_within: [(i32, i32, i64); 5],
 }
 
@@ -105,7 +106,7 @@ impl Plain {
                 yearly: count(4),
             },
             within: duration(self.within),
-            watch_within: None,
+            watch_within: duration(self.watch_within),
             each_within: EachPeriod {
                 hourly: within(0),
                 daily: within(1),
@@ -123,6 +124,10 @@ impl Plain {
         let is_given = |within: &(i32, i32, i64)| *within != (0, 0, 0);
         if is_given(&self.within) {
             kept.extend(less_old(all, self.within, zone).iter().map(|(number, _)| *number));
+        }
+        if is_given(&self.watch_within) {
+            let young = less_old(all, self.watch_within, zone).into_iter().map(|(number, _)| number);
+            kept.extend(young.filter(|number| is_watch(*number)));
         }
         for (at, period) in Period::ALL.into_iter().enumerate() {
             let count = self.each[at].map_or(Count::Unlimited, Count::AtMost);
@@ -151,12 +156,24 @@ fn counts() -> impl Strategy<Value = Option<u32>> {
 fn plain() -> impl Strategy<Value = Plain> {
     let each = [counts(), counts(), counts(), counts(), counts()];
     let each_within = [durations(), durations(), durations(), durations(), durations()];
-    (0..3_u32, each, durations(), each_within).prop_map(|(last, each, within, each_within)| Plain {
-        last,
-        each,
-        within,
-        each_within,
+    (0..3_u32, each, [durations(), durations()], each_within).prop_map(|(last, each, within, each_within)| {
+        let [within, watch_within] = within;
+        Plain { last, each, within, watch_within, each_within }
     })
+}
+
+/// A watch has taken every third snapshot.
+fn is_watch(number: u8) -> bool {
+    number.is_multiple_of(3)
+}
+
+/// Snapshots of these moments, numbered from 1.
+fn snapshots(moments: &[Timestamp]) -> Vec<Named> {
+    let mut all: Vec<Named> = moments.iter().zip(1..).map(|(moment, number)| at(number, *moment)).collect();
+    for ((_, snapshot), _) in all.iter_mut().zip(1..).filter(|(_, number)| is_watch(*number)) {
+        snapshot.tags.push(WATCH_TAG.to_owned());
+    }
+    all
 }
 
 /// Moments near a change of the clock (or anywhere, if the zone has none), and some years around it.
@@ -185,7 +202,7 @@ proptest! {
     fn both_implementations_keep_the_same((zone, moments) in history(), plain in plain()) {
         let policy = plain.policy();
         prop_assume!(!policy.is_empty());
-        let all: Vec<Named> = moments.iter().zip(1..).map(|(moment, number)| at(number, *moment)).collect();
+        let all = snapshots(&moments);
         let mut newest_first: Vec<(u8, Timestamp)> = (1..).zip(moments).collect();
         newest_first.sort_by_key(|(number, moment)| std::cmp::Reverse((*moment, *number)));
         let decisions = decide_all(&all, &policy, &zone);
@@ -201,7 +218,7 @@ proptest! {
         prop_assume!(!policy.is_empty());
         greater.each[more] = greater.each[more].map(|count| count + 1);
         greater.last += 1;
-        let all: Vec<Named> = moments.iter().zip(1..).map(|(moment, number)| at(number, *moment)).collect();
+        let all = snapshots(&moments);
         let fewer = kept(&decide_all(&all, &policy, &zone));
         let more = kept(&decide_all(&all, &greater.policy(), &zone));
         prop_assert!(fewer.iter().all(|number| more.contains(number)), "{fewer:?} {more:?}");

@@ -90,6 +90,54 @@ fn within_counts_back_from_the_newest() {
 }
 
 #[test]
+fn what_a_watch_has_taken_stays_for_its_own_time() {
+    let zone = zone("UTC");
+    let mut all = series(
+        &zone,
+        &["2026-01-01T12:00", "2026-01-01T12:05", "2026-01-04T12:00", "2026-01-07T11:55", "2026-01-08T12:00"],
+    );
+    // A watch took the first, the second and the fourth; one tag more makes no difference.
+    for (at, tags) in [(0, &["watch"][..]), (1, &["tail", "watch"]), (3, &["watch"])] {
+        all[at].1.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    }
+    let kept_by = |rules: &str| kept(&decide_all(&all, &policy(rules), &zone));
+    for (rules, expected) in [
+        // Counted back from the newest of all, whoever took it; exactly as old is too old.
+        ("l1 watch7d", &[5, 4, 2][..]),
+        ("l1 watch8d", &[5, 4, 2, 1]),
+        ("l1 watch1h", &[5]),
+        ("l1 watch2d", &[5, 4]),
+        // Without it, and with none of it, they are snapshots like any other.
+        ("l1", &[5]),
+        ("l1 watch0d", &[5]),
+        ("l2 watch0d", &[5, 4]),
+        // The other rules count them too, and what both keep is kept once.
+        ("d2 watch1h", &[5, 4]),
+        ("within2d watch7d", &[5, 4, 2]),
+        ("t:tail watch2d", &[4, 2]),
+    ] {
+        assert_eq!(kept_by(rules), expected, "{rules}");
+    }
+    let reasons = |rules: &str, at: usize| {
+        let decisions = decide_all(&all, &policy(rules), &zone);
+        decisions[at].reasons.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons("l1 watch7d", 1), ["within 7d"]);
+    // The wider of the two is not looked for: the rule for all is named.
+    assert_eq!(reasons("within2d watch7d", 1), ["within 2d"]);
+    assert_eq!(reasons("within2d watch7d", 3), ["within 7d"]);
+}
+
+#[test]
+fn a_watch_alone_is_no_policy() {
+    let zone = zone("UTC");
+    let mut all = series(&zone, &["2026-01-01T10:00", "2026-01-02T10:00"]);
+    all.iter_mut().for_each(|(_, snapshot)| snapshot.tags = vec![WATCH_TAG.to_owned()]);
+    let refused = decide(&all, &Filter::default(), &policy("watch7d"), GroupBy::default(), &zone);
+    assert!(matches!(refused, Err(SnapshotError::EmptyPolicy)), "{refused:?}");
+}
+
+#[test]
 fn of_the_same_second_the_greater_name_is_newer() {
     let same = ["2026-01-01T10:00", "2026-01-01T10:00", "2026-01-01T10:00"];
     check(&[("UTC", &same, "l2", &[3, 2]), ("UTC", &same, "h1", &[3]), ("UTC", &same, "d2", &[3, 1])]);
