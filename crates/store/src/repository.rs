@@ -397,10 +397,13 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`StoreError::KeyNeeded`] for [`Unlock::Nothing`].
+    /// [`StoreError::KeyNeeded`] for [`Unlock::Nothing`]; [`StoreError::Limit`] if there are as many as are ever tried.
     pub fn add_key(&self, unlock: &Unlock, cost: DerivationCost, created: i64, label: &str) -> Result<String> {
         if self.config.encryption == Encryption::None {
             return Err(StoreError::KeyUnexpected { what: unlock.describe() });
+        }
+        if self.storage.list(Area::Keys)?.len() >= KEY_SLOTS_MOST {
+            return Err(StoreError::Limit { what: "the number of keys", limit: KEY_SLOTS_MOST as u64 });
         }
         let draft = SlotDraft { repository: self.config.repository, cost, created, label };
         let bytes = Slot::new(&draft, unlock, &self.master, &*self.entropy)?.encode();

@@ -141,6 +141,20 @@ fn an_own_pack_that_vanishes_is_noticed_too() {
 }
 
 #[test]
+fn no_more_keys_are_made_than_are_ever_tried() {
+    let home = home();
+    let add = || {
+        let key = Unlock::KeyFile(KeyFile::generate(&OsEntropy).unwrap());
+        home.repository.add_key(&key, DerivationCost::FLOOR, 0, "more")
+    };
+    for number in 2..crate::limits::KEY_SLOTS_MOST {
+        std::fs::write(home._folder.path().join(format!("rings/keys/{number:064x}")), b"a slot").unwrap();
+    }
+    add().unwrap();
+    assert!(matches!(add(), Err(StoreError::Limit { limit: 256, .. })));
+}
+
+#[test]
 fn a_parent_that_is_gone_is_refused() {
     let home = home();
     let session = start(&home.repository, None);
