@@ -146,6 +146,11 @@ fn link_aside(area: Area, name: &str, path: &Path, folder: &Path) -> Result<Stri
     Err(StoreError::Exists { area: Area::Replaced, name: name.into() })
 }
 
+/// The folders that lead to a path, the innermost first.
+fn above(path: &Path) -> impl Iterator<Item = &Path> {
+    path.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+}
+
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = File::open(path).map_err(StoreError::io("open", path))?;
     folder.sync_all().map_err(StoreError::io("make durable", path))
@@ -160,7 +165,9 @@ impl Storage for Folder {
         self.refuse_if_used()?;
         let mut builder = DirBuilder::new();
         builder.mode(OWNER_ONLY_FOLDER);
-        if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let above: Vec<_> = above(&self.root).collect();
+        let new = above.iter().take_while(|folder| !folder.exists()).count();
+        if let Some(parent) = above.first() {
             fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
         }
         for folder in self.all_folders() {
@@ -173,7 +180,8 @@ impl Storage for Folder {
         for folder in self.all_folders().iter().rev() {
             sync_folder(folder)?;
         }
-        self.root.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+        // The name of each folder that was made is in the one above it.
+        above.iter().take(new + 1).try_for_each(|folder| sync_folder(folder))
     }
 
     fn list(&self, area: Area) -> Result<Vec<Listed>> {
@@ -272,8 +280,10 @@ impl Storage for Folder {
         let ((folder, path), replaced) = (self.path(area, name)?, self.area(Area::Replaced));
         match DirBuilder::new().mode(OWNER_ONLY_FOLDER).create(&replaced) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(StoreError::io("create", &replaced)).and_then(|()| sync_folder(&self.root))?,
+            made => made.map_err(StoreError::io("create", &replaced))?,
         }
+        // Who made it may have died before this.
+        sync_folder(&self.root)?;
         let kept = link_aside(area, name, &path, &replaced)?;
         sync_folder(&replaced)?;
         fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
