@@ -120,6 +120,10 @@ impl UnderWay {
     fn remove(&self, id: &ChunkId) {
         self.shard(id).lock().remove(id);
     }
+
+    fn clear(&self) {
+        self.0.iter().for_each(|shard| shard.lock().clear());
+    }
 }
 
 /// Frames that are being encoded on other threads.
@@ -358,6 +362,8 @@ impl Session {
         let names: Vec<_> = gone.iter().filter_map(|(name, _)| *name).collect();
         self.shared.own.lock().retain(|(own, _)| !names.contains(own));
         self.shared.reused.lock().clear();
+        // All is flushed: what is still under way was published, and the index could not be told of it.
+        self.shared.under_way.clear();
         match self.shared.index.remove(&names) {
             // Here they are dropped all the same; whoever opens the index next drops them there.
             Err(e) if !e.is_of_index() => return Err(e),

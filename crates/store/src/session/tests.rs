@@ -553,6 +553,40 @@ fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
 }
 
 /// Damage in pages that opening does not read shows when the index is told of new packs.
+/// Breaks the table of chunks under whoever has the index open.
+fn damage_index(home: &Home) {
+    let path = home._folder.path().join("rings/index/index.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let page = "SELECT rootpage FROM sqlite_schema WHERE name = 'chunk'";
+    let page: i64 = connection.query_row(page, [], |row| row.get(0)).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(connection);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], (page as u64 - 1) * 4096).unwrap();
+}
+
+#[test]
+fn an_own_pack_that_vanishes_is_noticed_also_if_the_index_was_never_told_of_it() {
+    let home = home();
+    let first = start(&home.repository, None);
+    put(&first, 0..400);
+    first.commit(vec![]).unwrap();
+    drop(first);
+    let (before, reopened) = (data_packs(&home), home.reopen());
+    reopened.index().unwrap();
+    damage_index(&home);
+    let session = start(&reopened, None);
+    put(&session, 400..420);
+    session.flush().unwrap();
+    let own: Vec<_> = data_packs(&home).into_iter().filter(|pack| !before.contains(pack)).collect();
+    let [pack] = own[..] else { panic!() };
+    home.storage.remove(Area::Packs, &pack.to_string()).unwrap();
+    assert!(matches!(session.commit(vec![]), Err(StoreError::PacksGone { .. })));
+    assert!(put(&session, 400..420).iter().all(|stored| stored.is_new));
+    session.commit(vec![]).unwrap();
+    assert_readable(&home.reopen(), 0..420);
+}
+
 #[test]
 fn an_index_that_turns_out_to_be_damaged_stops_nobody() {
     let home = home();
@@ -560,20 +594,9 @@ fn an_index_that_turns_out_to_be_damaged_stops_nobody() {
     put(&first, 0..400);
     first.commit(vec![]).unwrap();
     drop(first);
-    let path = home._folder.path().join("rings/index/index.db");
-    let damage = |repository: &Repository| {
-        let connection = rusqlite::Connection::open(&path).unwrap();
-        let page = "SELECT rootpage FROM sqlite_schema WHERE name = 'chunk'";
-        let page: i64 = connection.query_row(page, [], |row| row.get(0)).unwrap();
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-        drop(connection);
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &[7; 4096], (page as u64 - 1) * 4096).unwrap();
-        repository.take_notices()
-    };
     let reopened = home.reopen();
     reopened.index().unwrap();
-    damage(&reopened);
+    damage_index(&home);
     let session = start(&reopened, None);
     put(&session, 400..420);
     session.commit(b"second".to_vec()).unwrap();
@@ -581,7 +604,8 @@ fn an_index_that_turns_out_to_be_damaged_stops_nobody() {
     assert_readable(&home.reopen(), 0..420);
     let pruning = home.reopen();
     pruning.index().unwrap();
-    damage(&pruning);
+    damage_index(&home);
+    pruning.take_notices();
     let [.., pack] = data_packs(&home)[..] else { panic!() };
     home.storage.remove(Area::Packs, &pack.to_string()).unwrap();
     pruning.learn_packs().unwrap();
