@@ -7,8 +7,9 @@
 //! before and after, with a pause before that is longer than the grain of file times.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -71,9 +72,9 @@ pub(crate) fn copy_once(source: &Source, room: &mut Room) -> Result<RawCopy, Err
     thread::sleep(SETTLE);
     let look = source.look()?;
     room.reserve(source.path(), total_bytes(&look))?;
-    let mut parts = vec![("", copy_main(source, room)?)];
-    for suffix in filled(&look) {
-        parts.extend(copy_sibling(source, room, suffix)?.map(|file| (suffix, file)));
+    let mut parts = vec![("", copy_main(source, room, look.main.size_bytes)?)];
+    for (suffix, bytes) in filled(&look) {
+        parts.extend(copy_sibling(source, room, suffix, bytes)?.map(|file| (suffix, file)));
     }
     source.assert_in_place()?;
     let is_still = first.is_same(&look) && look.is_same(&source.look()?);
@@ -156,25 +157,27 @@ fn try_recovery(copy: &RawCopy, room: &mut Room, source: &Source, depth: Depth) 
     Ok(verify::recover_and_check(&room.path(TRIAL), depth))
 }
 
-fn copy_main(source: &Source, room: &Room) -> Result<File, Error> {
-    let mut copy = room.create(COPY)?;
-    rewound(source.file())
-        .and_then(|mut main| io::copy(&mut main, &mut copy))
-        .map_err(io_error("copy", source.path()))?;
-    Ok(copy)
+fn copy_main(source: &Source, room: &Room, bytes: u64) -> Result<File, Error> {
+    let main = rewound(source.file()).map_err(io_error("copy", source.path()))?;
+    copy_part(main, bytes, room, COPY, source.path())
 }
 
 /// Copies a `-wal` or `-journal`; `None` if it has vanished meanwhile, which the next look sees.
-fn copy_sibling(source: &Source, room: &Room, suffix: &str) -> Result<Option<File>, Error> {
+fn copy_sibling(source: &Source, room: &Room, suffix: &str, bytes: u64) -> Result<Option<File>, Error> {
     let path = source.sibling_path(suffix);
-    let mut file = match open_plain(&path) {
+    let file = match open_plain(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", &path)(error)),
     };
-    let mut copy = room.create(&format!("{COPY}{suffix}"))?;
-    io::copy(&mut file, &mut copy).map_err(io_error("copy", &path))?;
-    Ok(Some(copy))
+    copy_part(file, bytes, room, &format!("{COPY}{suffix}"), &path).map(Some)
+}
+
+/// Copies as much as there was room set aside for. What is appended meanwhile the next look sees.
+pub(crate) fn copy_part(from: impl Read, bytes: u64, room: &Room, name: &str, path: &Path) -> Result<File, Error> {
+    let mut copy = room.create(name)?;
+    io::copy(&mut from.take(bytes), &mut copy).map_err(io_error("copy", path))?;
+    Ok(copy)
 }
 
 /// Makes room for another attempt.
@@ -186,16 +189,15 @@ fn discard(copy: &RawCopy, room: &mut Room) -> Result<(), Error> {
     Ok(())
 }
 
-/// The siblings that hold data. A cold journal holds none, and SQLite builds the `-shm` anew.
-fn filled(look: &Look) -> impl Iterator<Item = &'static str> {
-    let wal = look.wal.is_filled().then_some(name::WAL);
-    let journal = look.journal_is_loaded.then_some(name::JOURNAL);
+/// The siblings that hold data, and their lengths. A cold journal holds none, and SQLite builds the `-shm` anew.
+fn filled(look: &Look) -> impl Iterator<Item = (&'static str, u64)> {
+    let wal = look.wal.is_filled().then_some((name::WAL, look.wal.size_bytes()));
+    let journal = look.journal_is_loaded.then_some((name::JOURNAL, look.journal.size_bytes()));
     wal.into_iter().chain(journal)
 }
 
 fn total_bytes(look: &Look) -> u64 {
-    let journal = if look.journal_is_loaded { look.journal.size_bytes() } else { 0 };
-    look.main.size_bytes.saturating_add(look.wal.size_bytes()).saturating_add(journal)
+    filled(look).fold(look.main.size_bytes, |sum, (_, bytes)| sum.saturating_add(bytes))
 }
 
 /// The same file, read from its start. The copies share one position and are not read at the same time.

@@ -2,11 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use treering_snapshot::capture::{CaptureError, Verdict};
 
 use super::child::Helper;
 use super::kit::{Kit, NoPieces, names};
+use crate::raw::copy_part;
 use crate::temp::Room;
 
 #[test]
@@ -61,6 +63,14 @@ fn the_copy_has_no_name_once_it_is_handed_out() {
     let files = capture.take(None, &mut NoPieces).unwrap();
     assert!(names(kit.temp.path()).is_empty());
     drop(files);
+}
+
+#[test]
+fn what_grows_as_fast_as_it_is_copied_takes_no_more_room_than_was_set_aside() {
+    let kit = Kit::new();
+    let room = Room::new(kit.temp.path(), u64::MAX).unwrap();
+    let copy = copy_part(std::io::repeat(7), 10_000, &room, "x", Path::new("x")).unwrap();
+    assert_eq!(copy.metadata().unwrap().len(), 10_000);
 }
 
 #[test]
