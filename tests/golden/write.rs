@@ -21,10 +21,7 @@ use treering_snapshot::progress::{Event, Progress};
 use treering_snapshot::record::Owners;
 use treering_snapshot::{Snapshot, SnapshotName, Time};
 use treering_store::storage::Folder;
-use treering_store::{
-    Compression, DerivationCost, Encryption, FORMAT_VERSION, InitOptions, KeyFile, OsEntropy, Repository, SessionMode,
-    Unlock,
-};
+use treering_store::{DerivationCost, Encryption, FORMAT_VERSION, InitOptions, KeyFile, OsEntropy, Repository, Unlock};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -165,26 +162,12 @@ fn take(
         program: "treering golden".into(),
     };
     let options = BackupOptions {
-        paths: vec![tree.to_owned()],
-        is_excluded: &|_, _| false,
-        markers: vec![],
-        exclude_larger_than: None,
-        one_file_system: false,
         forbidden: repository.local_folders(),
-        applications: &[],
-        require_app_ok: false,
         heads: parent.iter().map(|(name, _)| *name).collect(),
         parent,
-        ignore_inode: false,
-        ignore_ctime: false,
-        skip_if_unchanged: false,
-        read_concurrency: 1,
-        compression: Compression::DEFAULT,
-        mode: SessionMode::Store,
-        description,
-        clock: &clock,
         owners: &|_, _| Owners { users: vec![(0, "root".into())], groups: vec![(0, "root".into())] },
         progress: &Strict,
+        ..BackupOptions::new(vec![tree.to_owned()], description, &clock)
     };
     let outcome = backup(repository, &options)?;
     if outcome.snapshot.statistics.errors > 0 {

@@ -19,14 +19,13 @@ use treering_snapshot::check::{CheckFinding, CheckOptions, DataOptions, Severity
 use treering_snapshot::list::{Flow, walk_tree};
 use treering_snapshot::progress::{Progress, Silent};
 use treering_snapshot::prune::{PruneOptions, Pruning, Unused, read_pruned};
-use treering_snapshot::record::Owners;
 use treering_snapshot::restore::write_file;
 use treering_snapshot::undelete;
 use treering_snapshot::{NodeKind, Snapshot, SnapshotError, SnapshotName, Time};
 use treering_store::storage::{Area, Storage};
 use treering_store::{
-    Compression, DerivationCost, Encryption, Entropy, InitOptions, KeyFile, RECORD_MOST_BYTES, Repository, SessionMode,
-    StoreError, Unlock,
+    Compression, DerivationCost, Encryption, Entropy, InitOptions, KeyFile, RECORD_MOST_BYTES, Repository, StoreError,
+    Unlock,
 };
 use treering_workloads::Random;
 
@@ -332,37 +331,17 @@ fn back_up(
         now_ms()
     };
     let time = Time { seconds: now_ms() / 1000, nanoseconds: (now_ms() % 1000) as u32 * 1_000_000 };
+    let description = Description {
+        time,
+        host: "host".into(),
+        user: "user".into(),
+        program: "test".into(),
+        ..Description::default()
+    };
     let options = BackupOptions {
-        paths: vec![folder.into()],
-        is_excluded: &|_, _| false,
-        markers: Vec::new(),
-        exclude_larger_than: None,
-        one_file_system: false,
-        forbidden: Vec::new(),
-        applications: &[],
-        require_app_ok: false,
         parent: all.pop(),
-        heads: Vec::new(),
-        ignore_inode: false,
-        ignore_ctime: false,
-        skip_if_unchanged: false,
-        read_concurrency: 1,
-        compression: Compression::DEFAULT,
-        mode: SessionMode::Store,
-        description: Description {
-            time,
-            offset_seconds: 0,
-            host: "host".into(),
-            user: "user".into(),
-            uid: 0,
-            gid: 0,
-            tags: Vec::new(),
-            excludes: Vec::new(),
-            program: "test".into(),
-        },
-        clock: &clock,
-        owners: &|_, _| Owners::default(),
         progress: meanwhile,
+        ..BackupOptions::new(vec![folder.into()], description, &clock)
     };
     let outcome = backup::backup(repository, &options)?;
     assert_eq!(outcome.snapshot.statistics.errors, 0, "a backup of {} has errors", folder.display());

@@ -15,14 +15,14 @@ use treering_chunk::{ChunkId, ChunkKind, CutSizes};
 use treering_snapshot::backup::{BackupOptions, Description, backup};
 use treering_snapshot::check::{CheckOptions, CheckReport, DataOptions, check};
 use treering_snapshot::progress::{Event, Progress, Silent};
-use treering_snapshot::record::{Owners, Snapshot};
+use treering_snapshot::record::Snapshot;
 use treering_snapshot::repair::{PackRepairOptions, SnapshotRepairOptions, repair_packs, repair_snapshots};
 use treering_snapshot::restore::{RestoreOptions, layout, restore};
 use treering_snapshot::{SnapshotError, SnapshotName, Time};
 use treering_store::storage::Folder;
 use treering_store::{
     Compression, DerivationCost, Encryption, FindingPlace, InitOptions, KeyFile, OsEntropy, PackName, Record,
-    RecordKind, Repository, SessionMode, StoreError, Unlock, codec,
+    RecordKind, Repository, StoreError, Unlock, codec,
 };
 use treering_tests::Campaign;
 use treering_workloads::Random;
@@ -115,37 +115,13 @@ impl Home {
     fn back_up(&self, repository: &Arc<Repository>, path: &Path) -> Result<SnapshotName, SnapshotError> {
         let description = Description {
             time: Time { seconds: 1_000_000, nanoseconds: 0 },
-            offset_seconds: 0,
             host: "host".into(),
             user: "user".into(),
-            uid: 0,
-            gid: 0,
-            tags: vec![],
-            excludes: vec![],
             program: "test".into(),
+            ..Description::default()
         };
-        let options = BackupOptions {
-            paths: vec![path.to_owned()],
-            is_excluded: &|_, _| false,
-            markers: vec![],
-            exclude_larger_than: None,
-            one_file_system: false,
-            forbidden: repository.local_folders(),
-            applications: &[],
-            require_app_ok: false,
-            heads: vec![],
-            parent: None,
-            ignore_inode: false,
-            ignore_ctime: false,
-            skip_if_unchanged: false,
-            read_concurrency: 1,
-            compression: Compression::DEFAULT,
-            mode: SessionMode::Store,
-            description,
-            clock: &|| 0,
-            owners: &|_, _| Owners::default(),
-            progress: &Silent,
-        };
+        let forbidden = repository.local_folders();
+        let options = BackupOptions { forbidden, ..BackupOptions::new(vec![path.to_owned()], description, &|| 0) };
         backup(repository, &options).map(|outcome| outcome.name.unwrap())
     }
 

@@ -34,7 +34,7 @@ use self::scan::{Scanned, Scanner};
 use crate::capture::{Application, Verdict};
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
-use crate::progress::{Outcome, Progress};
+use crate::progress::{Outcome, Progress, Silent};
 use crate::record::{Owners, Snapshot, SnapshotName, Statistics};
 use crate::stream::Stream;
 use crate::walk::{OpenFolder, Status};
@@ -73,7 +73,7 @@ impl Marker {
 }
 
 /// What a snapshot says about itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Description {
     /// The moment that it stands for.
     pub time: Time,
@@ -137,6 +137,34 @@ pub struct BackupOptions<'a> {
     pub owners: &'a (dyn Fn(&BTreeSet<u32>, &BTreeSet<u32>) -> Owners + Sync),
     /// Who listens.
     pub progress: &'a dyn Progress,
+}
+
+impl<'a> BackupOptions<'a> {
+    /// All that is at these paths, stored without a parent and told to nobody.
+    pub fn new(paths: Vec<PathBuf>, description: Description, clock: &'a (dyn Fn() -> i64 + Sync)) -> Self {
+        Self {
+            paths,
+            is_excluded: &|_, _| false,
+            markers: Vec::new(),
+            exclude_larger_than: None,
+            one_file_system: false,
+            forbidden: Vec::new(),
+            applications: &[],
+            require_app_ok: false,
+            parent: None,
+            heads: Vec::new(),
+            ignore_inode: false,
+            ignore_ctime: false,
+            skip_if_unchanged: false,
+            read_concurrency: 1,
+            compression: Compression::DEFAULT,
+            mode: SessionMode::Store,
+            description,
+            clock,
+            owners: &|_, _| Owners::default(),
+            progress: &Silent,
+        }
+    }
 }
 
 /// What came of a backup.

@@ -109,38 +109,21 @@ impl Home {
         run: impl FnOnce(&mut BackupOptions<'_>) -> Result<BackupOutcome>,
     ) -> (Result<BackupOutcome>, Vec<String>) {
         let parent = Snapshot::read_all(&self.repository).unwrap().snapshots.pop();
+        let description = Description {
+            time: Time { seconds: next_second(), nanoseconds: 0 },
+            host: "host".into(),
+            user: "user".into(),
+            program: "test".into(),
+            ..Description::default()
+        };
         let mut options = BackupOptions {
-            paths: vec![self.source()],
-            is_excluded: &|_, _| false,
-            markers: vec![],
-            exclude_larger_than: None,
-            one_file_system: false,
             forbidden: self.repository.local_folders(),
             applications,
-            require_app_ok: false,
             parent,
-            heads: vec![],
-            ignore_inode: false,
-            ignore_ctime: false,
-            skip_if_unchanged: false,
             read_concurrency: 2,
-            compression: Compression::DEFAULT,
-            mode: SessionMode::Store,
-            description: Description {
-                time: Time { seconds: next_second(), nanoseconds: 0 },
-                offset_seconds: 0,
-                host: "host".into(),
-                user: "user".into(),
-                uid: 0,
-                gid: 0,
-                tags: vec![],
-                excludes: vec![],
-                program: "test".into(),
-            },
-            // An hour ahead: everything in these tests counts as settled.
-            clock: &|| 4_000_000_000_000,
-            owners: &|_, _| Owners::default(),
             progress: &told,
+            // An hour ahead: everything in these tests counts as settled.
+            ..BackupOptions::new(vec![self.source()], description, &|| 4_000_000_000_000)
         };
         let outcome = run(&mut options);
         (outcome, told.failures.into_inner())
