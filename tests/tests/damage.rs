@@ -390,64 +390,93 @@ fn is_needed(home: &Home, path: &Path) -> bool {
     contents.chunks.iter().any(|(id, kind, _)| *kind != ChunkKind::SnapshotCopy || copies.contains(id))
 }
 
+/// A harm to an object.
+struct Case<'h> {
+    kind: &'static str,
+    path: &'h Path,
+    harm: Harm,
+}
+
+impl std::fmt::Display for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {:?}", self.kind, self.path.display(), self.harm)
+    }
+}
+
+impl Case<'_> {
+    /// Of a deleted record nothing else speaks, nor of the second copy of a snapshot that was forgotten.
+    fn may_go_unseen(&self, is_copy_of_forgotten: bool) -> bool {
+        matches!(self.harm, Harm::Delete) && (self.path.starts_with("records") || is_copy_of_forgotten)
+    }
+}
+
+impl Home {
+    /// Whatever the damage, nothing wrong comes back.
+    fn assert_restores_honestly(&self, case: &Case<'_>) {
+        let Ok(repository) = self.open() else { return };
+        for (name, part) in self.snapshots.iter().zip(["one", "two"]) {
+            if let Some((restored, named)) = self.restore(&repository, *name) {
+                self.assert_honest(&restored, &named, part, &case.to_string());
+            }
+        }
+    }
+
+    /// Repairs, and says what is wrong after that.
+    fn repair_case(&self, case: &Case<'_>, cost: usize, problems: &mut Vec<String>) {
+        let rewritten = match self.repair() {
+            Ok(rewritten) => rewritten,
+            Err(e) => return problems.push(format!("{case}: the repair failed: {e}")),
+        };
+        let report = self.check(true).unwrap();
+        let errors: Vec<_> = report.findings.iter().filter(|finding| finding.is_error()).collect();
+        if !errors.is_empty() {
+            problems.push(format!("{case}: after the repair {errors:?}"));
+        }
+        let lost = self.count_lost(&rewritten, case);
+        if lost > cost {
+            problems.push(format!("{case}: {lost} files are lost, not {cost}"));
+        }
+    }
+
+    /// How many files do not come back any more; the others are what they were.
+    fn count_lost(&self, rewritten: &BTreeMap<SnapshotName, SnapshotName>, case: &Case<'_>) -> usize {
+        let (repository, mut lost) = (self.open().unwrap(), 0);
+        for (name, part) in self.snapshots.iter().zip(["one", "two"]) {
+            let now = rewritten.get(name).unwrap_or(name);
+            let Some((restored, named)) = self.restore(&repository, *now) else {
+                lost += self.count_of(part);
+                continue;
+            };
+            // What was left out was named by the repair, not by the restore.
+            let everything = BTreeSet::from([PathBuf::new()]);
+            let named = if now == name { &named } else { &everything };
+            self.assert_honest(&restored, named, part, &case.to_string());
+            lost += self.count_of(part) - restored.len();
+        }
+        lost
+    }
+}
+
 #[test]
 fn every_harm_to_every_object_is_found_and_repaired() {
     let home = Home::new();
     let mut cases = Vec::new();
     for (kind, path, bytes) in home.objects() {
-        cases.extend(home.harms(kind, path, bytes).into_iter().map(|harm| (kind, path, harm)));
+        cases.extend(home.harms(kind, path, bytes).into_iter().map(|harm| Case { kind, path, harm }));
     }
     let (campaign, of) = (Campaign::start("harms", 25), cases.len());
     let (cases, mut problems, mut done) = (some(cases, &campaign), Vec::new(), 0);
-    for (kind, path, harm) in cases {
-        let case = format!("{kind} {}: {harm:?}", path.display());
-        let cost = may_cost(&home, kind, path, harm);
-        let is_copy_of_forgotten = kind == "meta pack" && !is_needed(&home, path);
-        if !home.harm(kind, path, harm) {
-            home.reset();
-            continue;
-        }
-        done += 1;
-        // Of a deleted record nothing else speaks, nor of the second copy of a snapshot that was forgotten.
-        let is_seen = home.check(true).map_or(true, |report| !report.findings.is_empty());
-        if !is_seen && !(matches!(harm, Harm::Delete) && (path.starts_with("records") || is_copy_of_forgotten)) {
-            problems.push(format!("{case}: not found"));
-        }
-        let before: Vec<_> = home.open().ok().into_iter().collect();
-        for (repository, (name, part)) in
-            before.iter().flat_map(|r| home.snapshots.iter().zip(["one", "two"]).map(move |s| (r, s)))
-        {
-            if let Some((restored, named)) = home.restore(repository, *name) {
-                home.assert_honest(&restored, &named, part, &case);
+    for case in cases {
+        let cost = may_cost(&home, case.kind, case.path, case.harm);
+        let is_copy_of_forgotten = case.kind == "meta pack" && !is_needed(&home, case.path);
+        if home.harm(case.kind, case.path, case.harm) {
+            done += 1;
+            let is_seen = home.check(true).map_or(true, |report| !report.findings.is_empty());
+            if !is_seen && !case.may_go_unseen(is_copy_of_forgotten) {
+                problems.push(format!("{case}: not found"));
             }
-        }
-        drop(before);
-        match home.repair() {
-            Err(e) => problems.push(format!("{case}: the repair failed: {e}")),
-            Ok(rewritten) => {
-                let report = home.check(true).unwrap();
-                let errors: Vec<_> = report.findings.iter().filter(|finding| finding.is_error()).collect();
-                if !errors.is_empty() {
-                    problems.push(format!("{case}: after the repair {errors:?}"));
-                }
-                let repository = home.open().unwrap();
-                let mut lost = 0;
-                for (name, part) in home.snapshots.iter().zip(["one", "two"]) {
-                    let now = rewritten.get(name).unwrap_or(name);
-                    match home.restore(&repository, *now) {
-                        Some((restored, named)) => {
-                            // What was left out was named by the repair, not by the restore.
-                            let everything = BTreeSet::from([PathBuf::new()]);
-                            home.assert_honest(&restored, if now == name { &named } else { &everything }, part, &case);
-                            lost += home.count_of(part) - restored.len();
-                        }
-                        None => lost += home.count_of(part),
-                    }
-                }
-                if lost > cost {
-                    problems.push(format!("{case}: {lost} files are lost, not {cost}"));
-                }
-            }
+            home.assert_restores_honestly(&case);
+            home.repair_case(&case, cost, &mut problems);
         }
         home.reset();
     }
@@ -455,36 +484,87 @@ fn every_harm_to_every_object_is_found_and_repaired() {
     campaign.end(&format!("{done} harms of {of} that change anything"));
 }
 
-/// Everything that is no object: the index, what a session left, the lock, the ballast, and what was replaced.
-#[test]
-fn what_is_no_object_costs_time_only() {
-    let home = Home::new();
-    let campaign = Campaign::start("surroundings", 15);
-    let mut random = campaign.random("surroundings");
-    let index: Vec<PathBuf> = home.whole.keys().filter(|path| path.starts_with("index")).cloned().collect();
-    assert!(!index.is_empty());
-    let mut cases: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
-    for path in &index {
-        let whole = &home.whole[path];
-        cases.push((path.clone(), None));
+/// A file that is no object, and what is put in its place; nothing if it is deleted.
+type Surrounding = (PathBuf, Option<Vec<u8>>);
+
+impl Home {
+    /// Everything that is no object: the index, what a session left, the lock, the ballast, and what was replaced.
+    fn surroundings(&self, random: &mut Random) -> Vec<Surrounding> {
+        let index: Vec<&PathBuf> = self.whole.keys().filter(|path| path.starts_with("index")).collect();
+        assert!(!index.is_empty());
+        let mut cases: Vec<_> = index.into_iter().flat_map(|path| self.harmed_index(path, random)).collect();
+        let noise = random.bytes(5000);
+        for path in ["lock", "ballast"] {
+            cases.push((path.into(), None));
+        }
+        for path in ["ballast", "sessions/leftover", "replaced/config", "tmp/leftover", "index/leftover"] {
+            cases.push((path.into(), Some(noise.clone())));
+        }
+        cases.push((Path::new("sessions").join("5".repeat(64)), Some(noise)));
+        cases
+    }
+
+    /// A file of the index deleted, cut off, with flipped bits, and noise instead.
+    fn harmed_index(&self, path: &Path, random: &mut Random) -> Vec<Surrounding> {
+        let whole = &self.whole[path];
+        let mut harmed = vec![None];
         for cut in [0, 1, whole.len() / 2] {
-            cases.push((path.clone(), Some(whole[..cut.min(whole.len())].to_vec())));
+            harmed.push(Some(whole[..cut.min(whole.len())].to_vec()));
         }
         for _ in 0..20.min(whole.len()) {
             let mut flipped = whole.clone();
             flipped[random.below(whole.len() as u64) as usize] ^= 1 << random.below(8);
-            cases.push((path.clone(), Some(flipped)));
+            harmed.push(Some(flipped));
         }
-        cases.push((path.clone(), Some(random.bytes(whole.len()))));
+        harmed.push(Some(random.bytes(whole.len())));
+        harmed.into_iter().map(|bytes| (path.to_owned(), bytes)).collect()
     }
-    let noise = random.bytes(5000);
-    for path in ["lock", "ballast"] {
-        cases.push((path.into(), None));
+
+    fn back_up_all(&self, repository: &Arc<Repository>) -> Result<SnapshotName, SnapshotError> {
+        self.back_up(repository, &self.temp.path().join("tree"))
     }
-    for path in ["ballast", "sessions/leftover", "replaced/config", "tmp/leftover", "index/leftover"] {
-        cases.push((path.into(), Some(noise.clone())));
+
+    /// All files of all snapshots come back.
+    fn assert_restores_everything(&self, repository: &Arc<Repository>, case: &str) {
+        for (name, part) in self.snapshots.iter().zip(["one", "two"]) {
+            let (restored, named) = self.restore(repository, *name).unwrap_or_else(|| panic!("{case}"));
+            assert!(named.is_empty() && restored.len() == self.count_of(part), "{case}: {named:?}");
+            self.assert_honest(&restored, &named, part, case);
+        }
     }
-    cases.push((Path::new("sessions").join("5".repeat(64)), Some(noise)));
+
+    /// Somebody may hold the lock that was deleted: no other is put in its place unasked. Nothing is written.
+    fn assert_waits_for_a_lock(&self, repository: &Arc<Repository>, case: &str) {
+        assert!(self.back_up_all(repository).unwrap_err().to_string().contains("lock"), "{case}");
+        assert_eq!(self.errors(false), 1, "{case}");
+        assert!(repository.repair_lock(true).unwrap() && repository.repair_lock(false).unwrap(), "{case}");
+        assert!(!repository.repair_lock(false).unwrap(), "{case}");
+        self.back_up_all(repository).unwrap();
+        assert_eq!(self.errors(false), 0, "{case}");
+    }
+
+    /// It can be backed up to, and nothing is wrong with it.
+    fn assert_goes_on(&self, repository: Arc<Repository>, case: &str) {
+        let added = self.back_up_all(&repository).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let (restored, _) = self.restore(&repository, added).unwrap_or_else(|| panic!("{case}"));
+        assert_eq!(restored, self.tree, "{case}");
+        drop(repository);
+        let report = self.check(true).unwrap();
+        let errors: Vec<_> = report.findings.iter().filter(|finding| finding.is_error()).collect();
+        // A row of the index that is wrong may be said; the index is then made anew.
+        if !errors.is_empty() {
+            assert!(errors.iter().all(|finding| finding.place == FindingPlace::Index), "{case}: {errors:?}");
+            self.open().unwrap().repair_index().unwrap();
+            assert_eq!(self.errors(true), 0, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_object_costs_time_only() {
+    let home = Home::new();
+    let campaign = Campaign::start("surroundings", 15);
+    let cases = home.surroundings(&mut campaign.random("surroundings"));
     let of = cases.len();
     let cases = some(cases, &campaign);
     for (path, bytes) in &cases {
@@ -494,34 +574,10 @@ fn what_is_no_object_costs_time_only() {
             None => drop(fs::remove_file(home.rings().join(path))),
         }
         let repository = home.open().unwrap_or_else(|e| panic!("{case}: {e}"));
-        for (name, part) in home.snapshots.iter().zip(["one", "two"]) {
-            let (restored, named) = home.restore(&repository, *name).unwrap_or_else(|| panic!("{case}"));
-            assert!(named.is_empty() && restored.len() == home.count_of(part), "{case}: {named:?}");
-            home.assert_honest(&restored, &named, part, &case);
-        }
-        let added = home.back_up(&repository, &home.temp.path().join("tree"));
-        if path == Path::new("lock") {
-            // Somebody may hold the one that was deleted: no other is put in its place unasked. Nothing is written.
-            assert!(added.unwrap_err().to_string().contains("lock"), "{case}");
-            assert_eq!(home.errors(false), 1, "{case}");
-            assert!(repository.repair_lock(true).unwrap() && repository.repair_lock(false).unwrap(), "{case}");
-            assert!(!repository.repair_lock(false).unwrap(), "{case}");
-            home.back_up(&repository, &home.temp.path().join("tree")).unwrap();
-            assert_eq!(home.errors(false), 0, "{case}");
-            home.reset();
-            continue;
-        }
-        let added = added.unwrap_or_else(|e| panic!("{case}: {e}"));
-        let (restored, _) = home.restore(&repository, added).unwrap_or_else(|| panic!("{case}"));
-        assert_eq!(restored, home.tree, "{case}");
-        drop(repository);
-        let report = home.check(true).unwrap();
-        let errors: Vec<_> = report.findings.iter().filter(|finding| finding.is_error()).collect();
-        // A row of the index that is wrong may be said; the index is then made anew.
-        if !errors.is_empty() {
-            assert!(errors.iter().all(|finding| finding.place == FindingPlace::Index), "{case}: {errors:?}");
-            home.open().unwrap().repair_index().unwrap();
-            assert_eq!(home.errors(true), 0, "{case}");
+        home.assert_restores_everything(&repository, &case);
+        match path == Path::new("lock") {
+            true => home.assert_waits_for_a_lock(&repository, &case),
+            false => home.assert_goes_on(repository, &case),
         }
         home.reset();
     }

@@ -147,6 +147,87 @@ fn date(night: u32) -> String {
     format!("2026-{:02}-{:02} 03:00:00", month + 1, day + 1)
 }
 
+/// What a night leaves: megabytes of the source and of the packs, and the number of snapshots.
+#[derive(Default)]
+struct Sizes {
+    source: Vec<f64>,
+    stored: Vec<f64>,
+    counts: Vec<f64>,
+}
+
+impl Sizes {
+    fn add(&mut self, source_bytes: u64, stored_bytes: u64, snapshots: usize) {
+        self.source.push(source_bytes as f64 / 1e6);
+        self.stored.push(stored_bytes as f64 / 1e6);
+        self.counts.push(snapshots as f64);
+    }
+
+    fn print(&self) {
+        for (night, ((source, stored), snapshots)) in self.source.iter().zip(&self.stored).zip(&self.counts).enumerate()
+        {
+            println!("night {:2}: source {source:.1} MB, repository {stored:.1} MB, {snapshots} snapshots", night + 1);
+        }
+    }
+
+    /// Of the last night.
+    fn last(&self) -> [f64; 3] {
+        [&self.source, &self.stored, &self.counts].map(|all| all[all.len() - 1])
+    }
+
+    fn draw(self, path: &Path) {
+        let lines = [("source", self.source), ("repository", self.stored), ("snapshots", self.counts)];
+        let title = "A Jpom home and a JE environment: --keep-daily 14 --keep-weekly 8 --keep-monthly 12";
+        std::fs::write(path, plot(title, "night", "MB", &lines)).unwrap();
+    }
+}
+
+impl Rings {
+    /// Backs both folders up, with what goes wrong in this night of so many. Gives the bytes that it found.
+    fn night(&mut self, folders: &[PathBuf; 2], night: u32, nights: u32) -> u64 {
+        if night == nights / 4 || night == nights * 3 / 4 {
+            let killed = self.kill(self.backup_command(&folders[0], night));
+            self.acknowledge(&killed, &folders[0]);
+        }
+        if night == nights / 3 {
+            self.fill_disk_during(&folders[0], night);
+        }
+        let bytes = folders.iter().map(|folder| self.backup(folder, night)).sum();
+        if night == nights * 2 / 3 {
+            let healed = self.damage_a_pack(folders, night);
+            let chunks: u64 = healed.iter().map(|ran| count(&ran.message("summary"), "healed_chunks")).sum();
+            assert!(chunks > 0, "nothing was healed");
+            healed.iter().zip(folders).for_each(|(ran, folder)| self.acknowledge(ran, folder));
+            self.treering.check();
+        }
+        if night == nights / 2 {
+            self.kill(self.prune_command());
+        }
+        run(&mut self.prune_command()).expect(0);
+        bytes
+    }
+
+    /// Every snapshot is what its folder was. The real libraries find in the latest what they find in the source.
+    fn assert_exact(&self, target: &Path, systems: &Systems) {
+        let contents = (systems.h2.count(Access::ReadOnly).unwrap(), systems.je.count(Access::ReadOnly).unwrap());
+        let latest: Vec<String> =
+            self.treering.snapshots().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
+        for (name, (folder, was)) in &self.kept {
+            self.treering.restore(name, target);
+            assert_same(was, &fingerprint(target));
+            if latest.ends_with(std::slice::from_ref(name)) {
+                let is_je = folder.ends_with("je");
+                let found = if is_je {
+                    Environment::open(target).unwrap().count(Access::ReadOnly).unwrap()
+                } else {
+                    h2::Database::open(target).unwrap().count(Access::ReadOnly).unwrap()
+                };
+                assert_eq!(found, if is_je { contents.1 } else { contents.0 });
+            }
+            std::fs::remove_dir_all(target).unwrap();
+        }
+    }
+}
+
 #[test]
 fn every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights() {
     let campaign = Campaign::start("nights", 9);
@@ -158,65 +239,24 @@ fn every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights() {
     let treering = Treering::init_at(&mounted.join("repository"), temp.path(), disk.wrapper());
     let random = campaign.random("kills");
     let mut rings = Rings { disk, mounted, treering, kept: BTreeMap::new(), random };
-    let mut systems = Systems::create(temp.path());
-    let (mut source, mut stored, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut systems, mut sizes) = (Systems::create(temp.path()), Sizes::default());
     for night in 0..nights {
         if night > 0 {
             systems.next_day(night);
         }
-        let folders = systems.folders();
-        if night == nights / 4 || night == nights * 3 / 4 {
-            let killed = rings.kill(rings.backup_command(&folders[0], night));
-            rings.acknowledge(&killed, &folders[0]);
-        }
-        if night == nights / 3 {
-            rings.fill_disk_during(&folders[0], night);
-        }
-        let bytes: u64 = folders.iter().map(|folder| rings.backup(folder, night)).sum();
-        if night == nights * 2 / 3 {
-            let healed = rings.damage_a_pack(&folders, night);
-            let chunks: u64 = healed.iter().map(|ran| count(&ran.message("summary"), "healed_chunks")).sum();
-            assert!(chunks > 0, "nothing was healed");
-            healed.iter().zip(&folders).for_each(|(ran, folder)| rings.acknowledge(ran, folder));
-            rings.treering.check();
-        }
-        if night == nights / 2 {
-            rings.kill(rings.prune_command());
-        }
-        run(&mut rings.prune_command()).expect(0);
-        counts.push(rings.compare() as f64);
-        source.push(bytes as f64 / 1e6);
-        stored.push(rings.pack_bytes() as f64 / 1e6);
+        let bytes = rings.night(&systems.folders(), night, nights);
+        let snapshots = rings.compare();
+        sizes.add(bytes, rings.pack_bytes(), snapshots);
     }
     rings.treering.check();
-    let contents = (systems.h2.count(Access::ReadOnly).unwrap(), systems.je.count(Access::ReadOnly).unwrap());
-    let latest: Vec<String> = rings.treering.snapshots().iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
-    for (name, (folder, was)) in &rings.kept {
-        let target = temp.path().join("restored");
-        rings.treering.restore(name, &target);
-        assert_same(was, &fingerprint(&target));
-        if latest.ends_with(std::slice::from_ref(name)) {
-            let is_je = folder.ends_with("je");
-            let found = if is_je {
-                Environment::open(&target).unwrap().count(Access::ReadOnly).unwrap()
-            } else {
-                h2::Database::open(&target).unwrap().count(Access::ReadOnly).unwrap()
-            };
-            assert_eq!(found, if is_je { contents.1 } else { contents.0 });
-        }
-        std::fs::remove_dir_all(target).unwrap();
-    }
-    for (night, ((source, stored), snapshots)) in source.iter().zip(&stored).zip(&counts).enumerate() {
-        println!("night {:2}: source {source:.1} MB, repository {stored:.1} MB, {snapshots} snapshots", night + 1);
-    }
-    let (grown, left, snapshots) = (source[source.len() - 1], stored[stored.len() - 1], counts[counts.len() - 1]);
+    rings.assert_exact(&temp.path().join("restored"), &systems);
+    sizes.print();
+    let [grown, left, snapshots] = sizes.last();
     campaign.end(&format!(
         "{nights} nights, three kills, a full disk, a damaged pack; {grown:.0} MB of source, {left:.0} MB of packs and \
          {snapshots} snapshots at the end"
     ));
     if let Some(path) = std::env::var_os("TREERING_WRITE_PLOT") {
-        let lines = [("source", source), ("repository", stored), ("snapshots", counts)];
-        let title = "A Jpom home and a JE environment: --keep-daily 14 --keep-weekly 8 --keep-monthly 12";
-        std::fs::write(path, plot(title, "night", "MB", &lines)).unwrap();
+        sizes.draw(Path::new(&path));
     }
 }
