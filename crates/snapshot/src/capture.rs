@@ -171,7 +171,8 @@ pub struct Conclusion {
     pub consistency_point: Option<String>,
     /// One sentence: why this verdict. Shown to the user.
     pub detail: String,
-    /// What the next capture of the same instance wants to know; opaque, kept with what only change detection needs.
+    /// What the next capture of the same instance wants to know; opaque, kept in the snapshot's record as far as there is
+    /// room for what all captures leave.
     pub state: Vec<u8>,
 }
 

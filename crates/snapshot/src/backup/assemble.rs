@@ -20,6 +20,10 @@ use crate::record::{AppEntry, STATE_TAG, Statistics};
 use crate::stream::Stream;
 use crate::tree::TreeBuilder;
 
+/// What all captures together may leave for the next ones: the snapshot's record has to hold it. A capture that is left
+/// nothing reads everything.
+const STATES_MOST_BYTES: usize = 3 << 20;
+
 /// What the trees say in the end.
 pub(super) struct Assembled {
     pub(super) root: Node,
@@ -47,6 +51,7 @@ pub(super) struct Assembler<'a> {
     /// Content of files with several names, by their number.
     links: HashMap<u64, Stream>,
     captured_bytes: HashMap<usize, u64>,
+    states_bytes: usize,
     applications: Vec<AppEntry>,
     users: BTreeSet<u32>,
     groups: BTreeSet<u32>,
@@ -64,6 +69,7 @@ impl<'a> Assembler<'a> {
             statistics: Statistics::default(),
             links: HashMap::new(),
             captured_bytes: HashMap::new(),
+            states_bytes: 0,
             applications: Vec::new(),
             users: BTreeSet::new(),
             groups: BTreeSet::new(),
@@ -210,6 +216,7 @@ impl<'a> Assembler<'a> {
 
     fn conclude(&mut self, conclusion: Conclusion, number: usize, kind: &str, path: &Path) {
         let Conclusion { verdict, version, consistency_point, detail, state } = conclusion;
+        let extensions = self.kept_state(state).map(|state| (STATE_TAG, state)).into_iter().collect();
         self.applications.push(AppEntry {
             kind: kind.to_owned(),
             path: path.as_os_str().as_bytes().to_vec(),
@@ -218,7 +225,16 @@ impl<'a> Assembler<'a> {
             consistency_point,
             detail,
             bytes: self.captured_bytes.remove(&number).unwrap_or(0),
-            extensions: if state.is_empty() { Vec::new() } else { vec![(STATE_TAG, state)] },
+            extensions,
         });
+    }
+
+    fn kept_state(&mut self, state: Vec<u8>) -> Option<Vec<u8>> {
+        let bytes = self.states_bytes.saturating_add(state.len());
+        if state.is_empty() || bytes > STATES_MOST_BYTES {
+            return None;
+        }
+        self.states_bytes = bytes;
+        Some(state)
     }
 }

@@ -426,8 +426,8 @@ impl Capture for Pretended {
             verdict: Verdict::CrashConsistent,
             version: Some("7".into()),
             consistency_point: None,
-            detail: format!("previous: {:?}", self.previous),
-            state: b"state".to_vec(),
+            detail: format!("previous: {:?}", self.previous.map(|state| state.len())),
+            state: vec![1; fs::metadata(self.folder.join(&self.name)).unwrap().len() as usize],
         }
     }
 }
@@ -469,6 +469,23 @@ fn a_capture_decides_what_is_stored_for_what_it_claims() {
     let (refused, _) = with_pretend(&home, false, |options| options.require_app_ok = true);
     assert!(matches!(refused, Err(SnapshotError::AppNotConsistent { .. })));
     assert_eq!(home.storage.list(Area::Snapshots).unwrap().len(), 2);
+}
+
+#[test]
+fn what_captures_leave_for_the_next_ones_has_room_in_the_record() {
+    let home = home();
+    for name in ["a.app", "b.app", "c.app"] {
+        home.write(name, b"");
+        fs::File::options().write(true).open(home.source().join(name)).unwrap().set_len(2 << 20).unwrap();
+    }
+    for previous in [["None"; 3], ["Some(2097152)", "None", "None"]] {
+        let (outcome, told) = with_pretend(&home, false, |_| {});
+        let outcome = outcome.unwrap();
+        assert!(outcome.name.is_some() && told.is_empty(), "{told:?}");
+        let applications = &outcome.snapshot.applications;
+        assert_eq!(applications.iter().map(|app| app.extensions.len()).collect::<Vec<_>>(), [1, 0, 0]);
+        assert!(applications.iter().zip(previous).all(|(app, previous)| app.detail == format!("previous: {previous}")));
+    }
 }
 
 /// Claims a folder `data` and takes a file in it that has lost its name meanwhile.
