@@ -374,7 +374,7 @@ pub fn read(repository: &Repository, name: SnapshotName, meanwhile: &dyn Meanwhi
     let snapshot = Snapshot::read(repository, name)?;
     let folder = PathBuf::from(std::ffi::OsStr::from_bytes(snapshot.paths.first().expect("a path was backed up")));
     let (mut reader, mut files, mut tree) = (repository.reader()?, Vec::new(), Tree::new());
-    let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/"), |path, node| {
+    let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/"), |path, node| {
         if matches!(node.kind, NodeKind::File { .. }) {
             files.push((path.to_owned(), node.clone()));
         }

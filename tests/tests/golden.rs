@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use manifest::{Common, Manifest, escape};
 use treering_chunk::ChunkKind;
+use treering_snapshot::list::{Flow, walk_tree};
 use treering_snapshot::record::Snapshot;
 use treering_snapshot::stream::{Extent, Extents, Stream, StreamReader};
 use treering_snapshot::tree::TreeReader;
@@ -113,6 +114,7 @@ fn every_golden_is_read_exactly() {
             assert_sound(&repository);
             let all = Snapshot::read_all(&repository).unwrap();
             assert!(all.damaged.is_empty(), "{:?}", all.damaged);
+            all.snapshots.iter().for_each(|(_, snapshot)| assert_counted(&repository, snapshot));
             let read: Vec<Manifest> =
                 in_order(all.snapshots).iter().map(|snapshot| read_snapshot(&repository, snapshot)).collect();
             let expected = golden.manifests();
@@ -169,6 +171,19 @@ fn assert_sound(repository: &Repository) {
         assert_eq!(record.kind, RecordKind::FORGOTTEN);
         assert_eq!(repository.open_record(&record.body).unwrap().kind, RecordKind::SNAPSHOT);
     }
+}
+
+/// A record says how much there is, or it could be taken for a crafted one.
+fn assert_counted(repository: &Repository, snapshot: &Snapshot) {
+    let (mut reader, mut entries, mut bytes) = (repository.reader().unwrap(), 0, 0);
+    let walked = walk_tree(&mut reader, (snapshot, &snapshot.root), Path::new("/"), |_, node| {
+        (entries, bytes) = (entries + 1, bytes + node.size());
+        Flow::Enter
+    });
+    let said = &snapshot.statistics;
+    let said_entries = said.total_files + said.dirs_new + said.dirs_changed + said.dirs_unmodified;
+    assert!(walked.unwrap().damaged.is_empty());
+    assert_eq!((entries, bytes), (said_entries, said.total_bytes));
 }
 
 fn read_snapshot(repository: &Repository, snapshot: &Snapshot) -> Manifest {

@@ -108,6 +108,14 @@ pub enum SnapshotError {
         /// The limit.
         limit: u64,
     },
+    /// A snapshot holds more than its own record says, as no backup writes it. Nothing more of it was read.
+    #[error("the snapshot has more {what} than the {said} that its own record says: nobody backed that up")]
+    MoreThanSaid {
+        /// `entries` or `bytes`.
+        what: &'static str,
+        /// What it says.
+        said: u64,
+    },
     /// The command whose output was to be stored failed; nothing was stored.
     #[error("the stream to be stored failed: {detail}")]
     StreamFailed {

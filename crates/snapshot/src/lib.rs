@@ -8,6 +8,7 @@
 //! Invariant: a snapshot holds exactly what was read, or names what it lacks.
 
 mod ahead;
+mod allowance;
 pub mod backup;
 pub mod capture;
 pub mod check;
@@ -37,6 +38,7 @@ pub mod undelete;
 pub mod usage;
 mod walk;
 
+pub use allowance::ENTRIES_MOST;
 pub use error::{Result, SnapshotError};
 pub use node::{Node, NodeKind, Time};
 pub use record::{AppEntry, Snapshot, SnapshotName};

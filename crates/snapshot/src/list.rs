@@ -1,7 +1,8 @@
 //! Listing: every entry beneath a folder, in order.
 //!
 //! Owns the way through a tree for those who only look: listing, searching, dumping, counting. Holds one chunk of each
-//! folder on the way down in memory, and never goes deeper than [`DEPTH_MOST`].
+//! folder on the way down in memory, and never goes deeper than [`DEPTH_MOST`] nor further than the snapshot's own record
+//! says that there is something.
 //!
 //! Invariant: a folder comes before its entries, and entries in the order of their names' bytes. What of a folder
 //! cannot be read is named, and the walk goes on behind it.
@@ -12,9 +13,11 @@ use std::path::{Path, PathBuf};
 
 use treering_store::ChunkReader;
 
+use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::known::damage;
 use crate::node::Node;
+use crate::record::Snapshot;
 use crate::stream::Stream;
 use crate::tree::{DEPTH_MOST, TreeReader};
 
@@ -38,13 +41,25 @@ pub struct Walked {
     pub is_stopped: bool,
 }
 
-/// Visits the entries beneath `root`, not `root` itself; `base` is its path. Beneath a file there is nothing.
+/// Visits the entries beneath `root`, which is of this snapshot, not `root` itself; `base` is its path. Beneath a file
+/// there is nothing.
 ///
 /// # Errors
 ///
-/// What is not damage: an index that can neither be read nor made anew.
+/// [`SnapshotError::MoreThanSaid`], and what is not damage: an index that can neither be read nor made anew.
 pub fn walk_tree(
     reader: &mut ChunkReader<'_>,
+    (snapshot, root): (&Snapshot, &Node),
+    base: &Path,
+    visitor: impl FnMut(&Path, &Node) -> Flow,
+) -> Result<Walked> {
+    walk_within(reader, &mut Allowance::of(snapshot), root, base, visitor)
+}
+
+/// The same as a part of a longer walk.
+pub(crate) fn walk_within(
+    reader: &mut ChunkReader<'_>,
+    allowance: &mut Allowance,
     root: &Node,
     base: &Path,
     mut visitor: impl FnMut(&Path, &Node) -> Flow,
@@ -52,7 +67,7 @@ pub fn walk_tree(
     let (mut walked, mut path) = (Walked::default(), base.to_owned());
     let mut stack: Vec<TreeReader> = root.tree().map(TreeReader::new).into_iter().collect();
     while let Some(tree) = stack.last_mut() {
-        let Some(node) = next_node(reader, tree, &path, &mut walked.damaged)? else {
+        let Some(node) = next_node(reader, allowance, tree, &path, &mut walked.damaged)? else {
             stack.pop();
             leave(&mut path, stack.is_empty());
             continue;
@@ -92,11 +107,12 @@ pub(crate) fn too_deep() -> SnapshotError {
 /// The next node of a tree; the rest of a tree that cannot be read on is given up.
 pub(crate) fn next_node(
     reader: &mut ChunkReader<'_>,
+    allowance: &mut Allowance,
     tree: &mut TreeReader,
     path: &Path,
     damaged: &mut Vec<(PathBuf, SnapshotError)>,
 ) -> Result<Option<Node>> {
-    match tree.read_next(reader) {
+    match allowance.read_next(tree, reader) {
         Ok(node) => Ok(node),
         Err(e) => {
             let detail = damage(e)?;
@@ -123,7 +139,7 @@ mod tests {
         ]);
         let mut reader = home.repository.reader().unwrap();
         let mut seen = Vec::new();
-        let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/"), |path, _| {
+        let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/"), |path, _| {
             seen.push(path.to_str().unwrap().to_owned());
             Flow::Enter
         });
@@ -139,7 +155,7 @@ mod tests {
         let (_, snapshot) = home.commit(vec![dir("a", vec![file("one", b"1")]), file("b", b"2"), file("c", b"3")]);
         let mut reader = home.repository.reader().unwrap();
         let mut seen = Vec::new();
-        let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/base"), |path, _| {
+        let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/base"), |path, _| {
             seen.push(path.to_owned());
             if path.ends_with("b") { Flow::Stop } else { Flow::Skip }
         });
@@ -154,7 +170,7 @@ mod tests {
         let broken = Stream { level: 0, extents: vec![crate::stream::Extent::Chunk { id: [7; 32], bytes: 5 }] };
         snapshot.root.kind = crate::NodeKind::Folder { tree: broken };
         let mut reader = home.repository.reader().unwrap();
-        let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/x"), |_, _| Flow::Enter).unwrap();
+        let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/x"), |_, _| Flow::Enter).unwrap();
         assert_eq!(walked.damaged.len(), 1);
         assert_eq!(walked.damaged[0].0, Path::new("/x"));
     }

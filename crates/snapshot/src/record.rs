@@ -127,6 +127,15 @@ pub struct Statistics {
     pub ended_ms: i64,
 }
 
+impl Statistics {
+    /// All entries, folders among them, without the root.
+    pub(crate) fn entries(&self) -> u64 {
+        [self.total_files, self.dirs_new, self.dirs_changed, self.dirs_unmodified]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+}
+
 impl Snapshot {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         Ok(codec::encode(self, SNAPSHOT_MOST_BYTES)?)

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use treering_store::ChunkReader;
 
+use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, Time};
 use crate::record::{AllSnapshots, Snapshot, SnapshotName};
@@ -169,7 +170,8 @@ fn sorted<T: Ord>(list: &[T]) -> Vec<&T> {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::NoPath`], or damage on the way.
+/// [`SnapshotError::NoPath`], [`SnapshotError::MoreThanSaid`] of a file that is longer than the snapshot says that all are
+/// together, or damage on the way.
 pub fn resolve_path(reader: &mut ChunkReader<'_>, (name, snapshot): &Named, path: &Path) -> Result<Node> {
     let missing = || SnapshotError::NoPath { path: path.to_owned(), snapshot: name.short() };
     let mut node = snapshot.root.clone();
@@ -182,6 +184,7 @@ pub fn resolve_path(reader: &mut ChunkReader<'_>, (name, snapshot): &Named, path
         let tree = node.tree().ok_or_else(missing)?;
         node = tree::find(reader, tree, wanted)?.ok_or_else(missing)?;
     }
+    Allowance::of(snapshot).meet(&node)?;
     Ok(node)
 }
 

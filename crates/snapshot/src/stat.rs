@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use treering_chunk::{ChunkKind, Namer};
 use treering_store::{CHUNK_MOST_BYTES, ChunkReader, Sink, codec};
 
+use crate::allowance::Allowance;
 use crate::error::Result;
 use crate::node::Time;
+use crate::record::Snapshot;
 use crate::stream::{Extent, Extents, Stream, StreamBuilder, StreamReader};
 use crate::walk::Status;
 
@@ -161,6 +163,8 @@ pub(crate) fn sample() -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct StatCursor {
     extents: Extents,
+    /// Segments that there may still be: a folder and what goes on after it have one each.
+    left: u64,
     chunk: Vec<u8>,
     at: usize,
     peeked: Option<Segment>,
@@ -175,8 +179,10 @@ pub(crate) struct FolderStats {
 }
 
 impl StatCursor {
-    pub(crate) fn new(stream: &Stream) -> Self {
-        Self { extents: Extents::of(stream), chunk: Vec::new(), at: 0, peeked: None }
+    /// Of a parent that has one.
+    pub(crate) fn new(parent: &Snapshot) -> Option<Self> {
+        let (extents, left) = (Extents::of(parent.stat.as_ref()?), Allowance::of(parent).entries().saturating_mul(2));
+        Some(Self { extents, left, chunk: Vec::new(), at: 0, peeked: None })
     }
 
     fn peek(&mut self, reader: &mut ChunkReader<'_>) -> Option<&Segment> {
@@ -187,6 +193,8 @@ impl StatCursor {
     }
 
     fn read(&mut self, reader: &mut ChunkReader<'_>) -> Result<Option<Segment>> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
         while self.at >= self.chunk.len() {
             let Some(extent) = self.extents.read_next(reader)? else { return Ok(None) };
             let stream = Stream { level: 0, extents: vec![extent] };
@@ -243,5 +251,43 @@ impl FolderStats {
             inode = inode.wrapping_add(entry.inode_step as u64);
             self.entries.push_back((entry.tag, inode, entry.changed_after_modified_ns));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Statistics;
+    use crate::testing::{Home, file};
+
+    fn segment(depth: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let segment = Segment { depth, is_first: true, device: 1, entries: Vec::new() };
+        codec::encode_into(&segment, &mut bytes, CHUNK_MOST_BYTES).unwrap();
+        bytes
+    }
+
+    /// So many times this chunk in each list of four levels.
+    fn listed(sink: &mut Sink, chunk: &[u8], times: usize) -> Extent {
+        let (mut id, mut bytes) = (sink.put(ChunkKind::Stat, chunk).unwrap().id, chunk.len() as u64);
+        for _ in 0..4 {
+            let list =
+                codec::encode(&vec![Extent::Chunk { id: *id.as_bytes(), bytes }; times], CHUNK_MOST_BYTES).unwrap();
+            (id, bytes) = (sink.put(ChunkKind::List, &list).unwrap().id, bytes * times as u64);
+        }
+        Extent::Chunk { id: *id.as_bytes(), bytes }
+    }
+
+    #[test]
+    fn a_stat_stream_longer_than_a_snapshot_can_have_is_left() {
+        let home = Home::new();
+        let (_, parent) = home.commit_with(vec![file("f", b"x")], |snapshot, sink| {
+            let extents = vec![listed(sink, &segment(0), 1), listed(sink, &segment(1), 1024)];
+            snapshot.stat = Some(Stream { level: 4, extents });
+            snapshot.statistics = Statistics { total_files: 1, ..Statistics::default() };
+        });
+        let (mut reader, mut cursor) = (home.repository.reader().unwrap(), StatCursor::new(&parent).unwrap());
+        cursor.skip(&mut reader, 0);
+        assert!(cursor.peek(&mut reader).is_none(), "2^40 folders are passed over no longer than there can be");
     }
 }

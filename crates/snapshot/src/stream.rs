@@ -7,9 +7,11 @@
 //! Invariant: the extents of a [`Stream`] and of every list below it cover its bytes exactly, in order; lists are as
 //! deep as the level says; and the size of every stored object is bounded, however long a file is.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use treering_chunk::{ChunkId, ChunkKind};
-use treering_store::{CHUNK_MOST_BYTES, ChunkReader, LostChunks, Sink, codec};
+use treering_store::{CHUNK_MOST_BYTES, ChunkReader, Sink, codec};
 
 use crate::error::{Result, SnapshotError};
 
@@ -97,22 +99,31 @@ impl Stream {
     }
 }
 
-/// Whether a stream, or a list of it, refers to one of these chunks; also if a list cannot be read.
-pub(crate) fn refers_to(reader: &mut ChunkReader<'_>, stream: &Stream, lost: &LostChunks) -> bool {
+/// Whether any chunk or list of a stream is as asked for, which is asked of each list once.
+///
+/// # Errors
+///
+/// If a list is missing or damaged.
+pub(crate) fn any_chunk(
+    reader: &mut ChunkReader<'_>,
+    stream: &Stream,
+    leaf: ChunkKind,
+    mut is_wanted: impl FnMut(&mut ChunkReader<'_>, ChunkKind, &ChunkId) -> bool,
+) -> Result<bool> {
     let mut stack: Vec<(u8, Extent)> = stream.extents.iter().map(|extent| (stream.level, *extent)).collect();
+    let mut seen = HashSet::new();
     while let Some((level, extent)) = stack.pop() {
-        let Some(id) = extent.chunk() else { continue };
-        if lost.contains(&id) {
-            return true;
+        let Some(id) = extent.chunk().filter(|id| level == 0 || seen.insert((level, *id))) else { continue };
+        let kind = if level > 0 { ChunkKind::List } else { leaf };
+        if is_wanted(reader, kind, &id) {
+            return Ok(true);
         }
         if level > 0 {
-            match read_list(reader, &id, level - 1, extent.bytes()) {
-                Ok(extents) => stack.extend(extents.into_iter().map(|extent| (level - 1, extent))),
-                Err(_) => return true,
-            }
+            let list = read_list(reader, &id, level - 1, extent.bytes())?;
+            stack.extend(list.into_iter().map(|extent| (level - 1, extent)));
         }
     }
-    false
+    Ok(false)
 }
 
 /// Builds a stream from extents in order, storing lists as they fill.

@@ -59,6 +59,23 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// What an honest record says of these entries.
+fn add(statistics: &mut Statistics, items: &[Item]) {
+    for item in items {
+        match item {
+            Item::Folder(_, items) => {
+                statistics.dirs_new += 1;
+                add(statistics, items);
+            }
+            Item::File(_, bytes) => {
+                statistics.total_files += 1;
+                statistics.total_bytes += bytes.len() as u64;
+            }
+            Item::Other(_) => statistics.total_files += 1,
+        }
+    }
+}
+
 /// A snapshot of nothing.
 pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
@@ -127,6 +144,7 @@ impl Home {
     ) -> (SnapshotName, Snapshot) {
         let session = Session::start(&self.repository, None, Compression::DEFAULT, SessionMode::Store).unwrap();
         let (mut sink, mut made) = (session.sink().unwrap(), snapshot());
+        add(&mut made.statistics, &items);
         made.root.kind = NodeKind::Folder { tree: self.store_tree(&mut sink, items) };
         change(&mut made, &mut sink);
         sink.flush().unwrap();

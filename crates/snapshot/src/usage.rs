@@ -13,8 +13,9 @@ use crate::error::{Result, SnapshotError};
 use crate::follow::Follower;
 use crate::known::KnownChunks;
 use crate::list::{Flow, walk_tree};
-use crate::node::{Node, NodeKind};
+use crate::node::NodeKind;
 use crate::progress::Progress;
+use crate::record::Snapshot;
 use crate::select::Named;
 use crate::stream::Stream;
 
@@ -75,7 +76,8 @@ impl Usage {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::Interrupted`], and what is not damage: an index that can neither be read nor made anew.
+/// [`SnapshotError::Interrupted`], [`SnapshotError::MoreThanSaid`], and what is not damage: an index that can neither be
+/// read nor made anew.
 pub fn usage<'s>(
     repository: &Repository,
     snapshots: impl IntoIterator<Item = &'s Named>,
@@ -88,8 +90,8 @@ pub fn usage<'s>(
         UsageMode::RestoreSize => each(&mut reader, snapshots, progress, restore_size),
         UsageMode::FilesByContents => {
             let mut seen = Contents::default();
-            each(&mut reader, snapshots, progress, |reader, root, usage| {
-                files_by_contents(reader, root, usage, &mut seen)
+            each(&mut reader, snapshots, progress, |reader, snapshot, usage| {
+                files_by_contents(reader, snapshot, usage, &mut seen)
             })
         }
     }
@@ -99,7 +101,7 @@ fn each<'s>(
     reader: &mut ChunkReader<'_>,
     snapshots: impl IntoIterator<Item = &'s Named>,
     progress: &dyn Progress,
-    mut count: impl FnMut(&mut ChunkReader<'_>, &Node, &mut Usage) -> Result<()>,
+    mut count: impl FnMut(&mut ChunkReader<'_>, &Snapshot, &mut Usage) -> Result<()>,
 ) -> Result<Usage> {
     let mut usage = Usage::default();
     for (_, snapshot) in snapshots {
@@ -107,20 +109,20 @@ fn each<'s>(
             return Err(SnapshotError::Interrupted);
         }
         usage.snapshots += 1;
-        count(reader, &snapshot.root, &mut usage)?;
+        count(reader, snapshot, &mut usage)?;
     }
     Ok(usage)
 }
 
-fn restore_size(reader: &mut ChunkReader<'_>, root: &Node, usage: &mut Usage) -> Result<()> {
+fn restore_size(reader: &mut ChunkReader<'_>, snapshot: &Snapshot, usage: &mut Usage) -> Result<()> {
     let mut links = HashSet::new();
-    let walked = walk_tree(reader, root, Path::new("/"), |_, node| {
+    let walked = walk_tree(reader, (snapshot, &snapshot.root), Path::new("/"), |_, node| {
         let is_first = match node.kind {
             NodeKind::File { links: number, .. } if number > 0 => links.insert(number),
             _ => true,
         };
         usage.files += 1;
-        usage.total_bytes += if is_first { node.size() } else { 0 };
+        usage.total_bytes = usage.total_bytes.saturating_add(if is_first { node.size() } else { 0 });
         Flow::Enter
     })?;
     usage.damaged.extend(walked.damaged);
@@ -134,12 +136,17 @@ struct Contents {
     folders: HashSet<[u8; 16]>,
 }
 
-fn files_by_contents(reader: &mut ChunkReader<'_>, root: &Node, usage: &mut Usage, seen: &mut Contents) -> Result<()> {
-    let walked = walk_tree(reader, root, Path::new("/"), |_, node| match &node.kind {
+fn files_by_contents(
+    reader: &mut ChunkReader<'_>,
+    snapshot: &Snapshot,
+    usage: &mut Usage,
+    seen: &mut Contents,
+) -> Result<()> {
+    let walked = walk_tree(reader, (snapshot, &snapshot.root), Path::new("/"), |_, node| match &node.kind {
         NodeKind::File { content, .. } => {
             if seen.files.insert(digest(content)) {
                 usage.files += 1;
-                usage.total_bytes += content.bytes();
+                usage.total_bytes = usage.total_bytes.saturating_add(content.bytes());
             }
             Flow::Skip
         }

@@ -34,7 +34,8 @@ fn compare(context: &Context, opened: &Opened, args: &DiffArgs) -> Outcome {
     context.printer.note(Verbosity::Normal, &head)?;
     let mut out = context.printer.stream();
     let mut written = Ok(());
-    let report = library::diff(&mut reader, (&before, &after), Path::new("/"), args.metadata, |change| {
+    let sides = ((&older.1, &before), (&newer.1, &after));
+    let report = library::diff(&mut reader, sides, Path::new("/"), args.metadata, |change| {
         if written.is_ok() {
             written = out.write_all(line(change, context.printer.json).as_bytes());
         }

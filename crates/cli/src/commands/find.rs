@@ -38,7 +38,7 @@ fn find(context: &Context, opened: &Opened, args: &FindArgs, wanted: &Wanted) ->
     let mut reader = opened.repository.reader()?;
     for named in chosen {
         let mut shower = Shower::new(context, args, named);
-        let walked = walk_tree(&mut reader, &named.1.root, Path::new("/"), |path, node| {
+        let walked = walk_tree(&mut reader, (&named.1, &named.1.root), Path::new("/"), |path, node| {
             if wanted.fits(path, node) { shower.found(path, node) } else { Flow::Enter }
         })?;
         unread.extend(walked.damaged);

@@ -42,7 +42,7 @@ fn list(context: &Context, opened: &Opened, args: &LsArgs) -> Outcome {
         }
         let deeper = if args.recursive || args.paths.is_empty() { Flow::Enter } else { Flow::Skip };
         let visit = |path: &Path, node: &Node| if shower.entry(path, node) { deeper } else { Flow::Stop };
-        unread.extend(walk_tree(&mut reader, &node, start, visit)?.damaged);
+        unread.extend(walk_tree(&mut reader, (&named.1, &node), start, visit)?.damaged);
     }
     shower.finish()?;
     damaged(context.printer, "ls", &unread)

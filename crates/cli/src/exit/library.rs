@@ -117,7 +117,9 @@ fn kind_of_snapshot(error: &SnapshotError) -> Kind {
     match error {
         SnapshotError::Store(error) => kind_of_store(error),
         SnapshotError::Io { source, .. } => kind_of_io(source),
-        SnapshotError::Damaged { .. } | SnapshotError::NotWhole { .. } => Kind::Damaged,
+        SnapshotError::Damaged { .. } | SnapshotError::NotWhole { .. } | SnapshotError::MoreThanSaid { .. } => {
+            Kind::Damaged
+        }
         SnapshotError::Interrupted => process::interruption(),
         SnapshotError::BadPattern { .. }
         | SnapshotError::Ambiguous { .. }

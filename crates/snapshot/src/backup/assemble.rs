@@ -172,7 +172,7 @@ impl<'a> Assembler<'a> {
             }
         }
         self.statistics.total_files += 1;
-        self.statistics.total_bytes += bytes;
+        self.statistics.total_bytes = self.statistics.total_bytes.saturating_add(bytes);
         if is_file {
             *match outcome {
                 Outcome::New => &mut self.statistics.files_new,

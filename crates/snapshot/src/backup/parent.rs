@@ -2,12 +2,13 @@
 //!
 //! Anything that cannot be read is as if the parent did not have it: files are read again.
 
+use treering_chunk::ChunkKind;
 use treering_store::{ChunkReader, LostChunks};
 
 use crate::node::{Node, NodeKind};
 use crate::record::Snapshot;
 use crate::stat::{FolderStats, Identity, StatCursor};
-use crate::stream::{Stream, refers_to};
+use crate::stream::{Stream, any_chunk};
 use crate::tree::TreeReader;
 
 /// The parent's side of the walk.
@@ -26,7 +27,7 @@ pub(super) struct ParentFolder {
 
 impl<'r> Parent<'r> {
     pub(super) fn new(reader: ChunkReader<'r>, snapshot: Option<&Snapshot>) -> Self {
-        let stats = snapshot.and_then(|snapshot| snapshot.stat.as_ref()).map(StatCursor::new);
+        let stats = snapshot.and_then(StatCursor::new);
         Self { reader, stats }
     }
 
@@ -62,7 +63,7 @@ impl<'r> Parent<'r> {
 
     /// Whether content of the parent refers to one of these chunks, or cannot be followed.
     pub(super) fn refers_to(&mut self, content: &Stream, lost: &LostChunks) -> bool {
-        refers_to(&mut self.reader, content, lost)
+        any_chunk(&mut self.reader, content, ChunkKind::Data, |_, _, id| lost.contains(id)).unwrap_or(true)
     }
 
     /// The walk leaves the folder.

@@ -134,15 +134,17 @@ impl Home {
         Run { outcome: outcome.unwrap(), told }
     }
 
-    /// Every file of a snapshot below the source, by its relative path; folders and others with a word.
+    /// Every file of a snapshot below the source, by its relative path; others with a word. Its record says how much there
+    /// is.
     fn content(&self, snapshot: &Snapshot) -> BTreeMap<String, Vec<u8>> {
         let mut reader = self.repository.reader().unwrap();
-        let mut found = BTreeMap::new();
+        let (mut found, mut entries, mut bytes_of_all) = (BTreeMap::new(), 0, 0);
         let mut folders = vec![(String::new(), snapshot.root.clone())];
         while let Some((path, folder)) = folders.pop() {
             let mut nodes = TreeReader::new(folder.tree().unwrap());
             while let Some(node) = nodes.read_next(&mut reader).unwrap() {
                 let path = format!("{path}/{}", String::from_utf8_lossy(&node.name));
+                (entries, bytes_of_all) = (entries + 1, bytes_of_all + node.size());
                 match &node.kind {
                     NodeKind::Folder { .. } => folders.push((path, node)),
                     NodeKind::File { .. } => {
@@ -154,6 +156,7 @@ impl Home {
                 }
             }
         }
+        assert_eq!((snapshot.statistics.entries(), snapshot.statistics.total_bytes), (entries, bytes_of_all));
         let prefix = self.source().display().to_string();
         found.into_iter().map(|(path, bytes)| (path.replacen(&prefix, "", 1), bytes)).collect()
     }

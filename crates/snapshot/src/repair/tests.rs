@@ -67,11 +67,12 @@ fn paths(home: &Home, name: SnapshotName) -> Vec<String> {
     let repository = home.reopen();
     let (mut found, mut reader) = (Vec::new(), repository.reader().unwrap());
     let snapshot = Snapshot::read(&repository, name).unwrap();
-    let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/"), |path, _| {
+    let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/"), |path, _| {
         found.push(path.to_str().unwrap().to_owned());
         Flow::Enter
     });
     assert!(walked.unwrap().damaged.is_empty());
+    assert!(found.len() as u64 <= snapshot.statistics.entries(), "the record says less than there is");
     found
 }
 

@@ -9,12 +9,13 @@ use treering_chunk::ChunkKind;
 use treering_store::{CHUNK_MOST_BYTES, ChunkReader, codec};
 
 use super::needs::There;
+use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::known::damage;
 use crate::node::{Node, NodeKind};
 use crate::progress::Progress;
 use crate::record::Snapshot;
-use crate::stream::{Extent, Stream, read_list};
+use crate::stream::{Extent, Stream, any_chunk, read_list};
 use crate::tree::{DEPTH_MOST, read_chunk};
 
 /// Reads the nodes of a tree that can be read, in order.
@@ -119,6 +120,7 @@ impl<'a, 'r> Assessor<'a, 'r> {
 
     pub(super) fn assess(&mut self, snapshot: &Snapshot) -> Result<Losses> {
         let (mut losses, mut path, mut stack) = (Losses::default(), PathBuf::from("/"), Vec::new());
+        let mut allowance = Allowance::of(snapshot);
         self.enter(snapshot.root.tree(), 0, &mut stack)?;
         while let Some(frame) = stack.last_mut() {
             if self.progress.is_interrupted() {
@@ -135,6 +137,7 @@ impl<'a, 'r> Assessor<'a, 'r> {
                 path.pop();
                 continue;
             };
+            allowance.meet(&node)?;
             let entry = path.join(OsStr::from_bytes(&node.name));
             match &node.kind {
                 NodeKind::File { content, .. } if !self.is_whole(content, ChunkKind::Data)? => {
@@ -166,20 +169,10 @@ impl<'a, 'r> Assessor<'a, 'r> {
 
     /// Whether every chunk and list of a stream is there.
     fn is_whole(&mut self, stream: &Stream, leaf: ChunkKind) -> Result<bool> {
-        let mut stack: Vec<(u8, Extent)> = stream.extents.iter().map(|extent| (stream.level, *extent)).collect();
-        while let Some((level, extent)) = stack.pop() {
-            let Some(id) = extent.chunk() else { continue };
-            let kind = if level > 0 { ChunkKind::List } else { leaf };
-            if !self.there.has(self.reader, kind, &id) {
-                return Ok(false);
-            }
-            if level > 0 {
-                match read_list(self.reader, &id, level - 1, extent.bytes()) {
-                    Ok(list) => stack.extend(list.into_iter().map(|extent| (level - 1, extent))),
-                    Err(e) => return damage(e).map(|_| false),
-                }
-            }
+        let there = self.there;
+        match any_chunk(self.reader, stream, leaf, |reader, kind, id| !there.has(reader, kind, id)) {
+            Ok(is_any_missing) => Ok(!is_any_missing),
+            Err(e) => damage(e).map(|_| false),
         }
-        Ok(true)
     }
 }

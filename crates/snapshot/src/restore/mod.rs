@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use treering_store::Repository;
 
+use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Progress};
 use crate::record::Snapshot;
@@ -190,9 +191,9 @@ pub struct RestoreSummary {
 ///
 /// # Errors
 ///
-/// If the target cannot be opened, there is no room left on it, or somebody asked to stop. What was complete by then
-/// stays. [`SnapshotError::NotBroughtBack`], before anything is changed, if somebody has an application open that was
-/// to be brought back.
+/// If the target cannot be opened, there is no room left on it, somebody asked to stop, or the snapshot goes on beyond what
+/// its record says ([`SnapshotError::MoreThanSaid`]). What was complete by then stays. [`SnapshotError::NotBroughtBack`],
+/// before anything is changed, if somebody has an application open that was to be brought back.
 pub fn restore(
     repository: &Arc<Repository>,
     snapshot: &Snapshot,
@@ -227,6 +228,7 @@ fn restore_files(
     let folders = Folders::new(shown, base, target_folder(&beneath, is_empty));
     let work = Work {
         repository,
+        allowance: Allowance::of(snapshot),
         options,
         progress,
         beneath,
@@ -249,6 +251,8 @@ fn target_folder(beneath: &Beneath, is_fresh: bool) -> Folder {
 /// What all parts of one restore share.
 struct Work<'a> {
     repository: &'a Arc<Repository>,
+    /// For each walk.
+    allowance: Allowance,
     options: &'a RestoreOptions<'a>,
     progress: &'a dyn Progress,
     beneath: Beneath,
@@ -351,7 +355,7 @@ fn is_fatal(error: &SnapshotError) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error {
         SnapshotError::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem),
-        SnapshotError::Interrupted | SnapshotError::WorkerLost => true,
+        SnapshotError::Interrupted | SnapshotError::WorkerLost | SnapshotError::MoreThanSaid { .. } => true,
         _ => false,
     }
 }

@@ -23,6 +23,7 @@ use super::beneath::{Dirs, Folder, kind_of, list, look};
 use super::job::{Action, Job};
 use super::meta::{self, Meta};
 use super::{Choice, Overwrite, Root, Work, add};
+use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
 use crate::progress::{Event, Outcome};
@@ -118,6 +119,7 @@ pub(super) struct Planner<'a> {
     work: &'a Work<'a>,
     mode: Mode,
     reader: ChunkReader<'a>,
+    allowance: Allowance,
     dirs: Dirs<'a>,
     pending: Vec<Pending>,
     pending_bytes: usize,
@@ -138,9 +140,10 @@ enum Decision {
 
 impl<'a> Planner<'a> {
     pub(super) fn new(work: &'a Work<'a>, mode: Mode, to_applier: Sender<RestorePlan>) -> Result<Self> {
-        let (reader, dirs) = (work.repository.reader()?, Dirs::new(&work.beneath, &work.folders));
+        let (reader, allowance) = (work.repository.reader()?, work.allowance);
+        let (dirs, pending, pending_bytes) = (Dirs::new(&work.beneath, &work.folders), Vec::new(), 0);
         let (links, emitted, plan) = (HashMap::new(), HashSet::from([0]), RestorePlan::default());
-        Ok(Self { work, mode, reader, dirs, pending: Vec::new(), pending_bytes: 0, links, emitted, plan, to_applier })
+        Ok(Self { work, mode, reader, allowance, dirs, pending, pending_bytes, links, emitted, plan, to_applier })
     }
 
     /// Plans everything.
@@ -167,6 +170,7 @@ impl<'a> Planner<'a> {
             (Some(name), _) => {
                 let mut node = root.node.clone();
                 node.name = name.to_vec();
+                self.allowance.meet(&node)?;
                 self.node(folder, &path, 0, node)
             }
             (None, Some(tree)) => self.target(root, tree),
@@ -218,7 +222,7 @@ impl<'a> Planner<'a> {
         let (mut nodes, waiting) = (TreeReader::new(&pending.tree), self.pending.len());
         loop {
             self.work.check_interrupted()?;
-            match nodes.read_next(&mut self.reader) {
+            match self.allowance.read_next(&mut nodes, &mut self.reader) {
                 Ok(Some(node)) => {
                     extra.remove(&node.name);
                     self.node(pending.folder, &pending.path, pending.depth, node)?;

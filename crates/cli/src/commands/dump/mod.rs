@@ -51,7 +51,7 @@ fn dump(context: &Context, opened: &Opened, args: &DumpArgs, out: &mut dyn Write
             write_file(&mut reader, &node, &mut out).map_err(explained)?;
         }
         (NodeKind::Folder { .. }, Archive::Tar) => {
-            let archive = tar::Archive { repository: &opened.repository, owners: &named.1.owners, base: &base };
+            let archive = tar::Archive { repository: &opened.repository, snapshot: &named.1, base: &base };
             for skipped in archive.write(&mut reader, (&path, &node), &mut out)? {
                 context.printer.warn(&skipped);
             }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 use treering_snapshot::list::{Flow, walk_tree};
-use treering_snapshot::record::Owners;
+use treering_snapshot::record::{Owners, Snapshot};
 use treering_snapshot::restore::write_file;
 use treering_snapshot::{Node, NodeKind};
 use treering_store::{ChunkReader, Repository};
@@ -28,7 +28,7 @@ const NAME_MOST_BYTES: usize = 100;
 /// What all entries share.
 pub(super) struct Archive<'a> {
     pub(super) repository: &'a Repository,
-    pub(super) owners: &'a Owners,
+    pub(super) snapshot: &'a Snapshot,
     /// Names in the archive are relative to this folder.
     pub(super) base: &'a Path,
 }
@@ -44,7 +44,7 @@ impl Archive<'_> {
         let mut contents = self.repository.reader()?;
         let mut writer = Writer::new(self, &mut contents, out);
         let mut outcome = if path == self.base { Ok(()) } else { writer.entry(path, node) };
-        let walked = walk_tree(reader, node, path, |path, node| {
+        let walked = walk_tree(reader, (self.snapshot, node), path, |path, node| {
             outcome = writer.entry(path, node);
             if outcome.is_ok() { Flow::Enter } else { Flow::Stop }
         });
@@ -104,7 +104,7 @@ impl<'a, 'r, 'o> Writer<'a, 'r, 'o> {
             let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
             self.builder.append_pax_extensions(records)?;
         }
-        let mut header = header(kind, node, self.archive.owners);
+        let mut header = header(kind, node, &self.archive.snapshot.owners);
         put(&mut header.as_old_mut().name, name);
         put(&mut header.as_old_mut().linkname, link.unwrap_or_default());
         header.set_cksum();

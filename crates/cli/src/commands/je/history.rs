@@ -83,7 +83,7 @@ fn copied(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<Co
 /// The files of the log of an environment in a snapshot, by their numbers.
 pub(crate) fn files(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<BTreeMap<u32, Node>, Failure> {
     let (root, mut files) = (select::resolve_path(reader, named, path)?, BTreeMap::new());
-    let walked = walk_tree(reader, &root, path, |at, node| {
+    let walked = walk_tree(reader, (&named.1, &root), path, |at, node| {
         if let Some(Name::Log(number)) = at.file_name().map(Name::of)
             && node.tree().is_none()
         {

@@ -78,7 +78,7 @@ fn in_snapshot<'r>(opened: &'r Opened, named: &Named, path: PathBuf) -> Result<E
     let mut reader = opened.repository.reader()?;
     let root = select::resolve_path(&mut reader, named, &path)?;
     let (mut top, mut inside, mut nodes) = (Vec::new(), BTreeMap::<u32, Vec<OsString>>::new(), BTreeMap::new());
-    let walked = walk_tree(&mut reader, &root, &path, |at, node| {
+    let walked = walk_tree(&mut reader, (&named.1, &root), &path, |at, node| {
         let Some(name) = at.file_name().map(OsString::from) else { return Flow::Skip };
         let folder = at.parent().filter(|parent| *parent != path).and_then(Path::file_name).map(Name::of);
         let (kind, is_folder) = (Name::of(&name), node.tree().is_some());

@@ -15,10 +15,15 @@ use treering_store::{
 use crate::error::Result;
 use crate::node::{Node, NodeKind, Time};
 use crate::progress::{Event, Outcome, Progress};
-use crate::record::Snapshot;
+use crate::record::{Snapshot, Statistics};
 use crate::restore::{RestoreOptions, RestoreSummary, Root, layout, restore};
 use crate::stream::{Extent, Stream, StreamBuilder};
 use crate::tree::TreeBuilder;
+
+/// Of a record that says more than there is: most tests are about something else.
+fn plenty() -> Statistics {
+    Statistics { total_files: 1 << 20, total_bytes: u64::MAX, ..Statistics::default() }
+}
 
 pub(super) struct Home {
     pub(super) folder: tempfile::TempDir,
@@ -112,31 +117,22 @@ impl Home {
 
     /// A snapshot of the path `/data`, which is this folder.
     pub(super) fn snapshot(&mut self, data: Node) -> Snapshot {
+        self.snapshot_saying(data, plenty())
+    }
+
+    /// The same, with a record that says so much of itself.
+    pub(super) fn snapshot_saying(&mut self, data: Node, statistics: Statistics) -> Snapshot {
         let root = self.folder("root", [Node { name: b"data".to_vec(), ..data }]);
-        self.commit(root, &["/data"])
+        self.commit_saying(root, &["/data"], statistics)
     }
 
     pub(super) fn commit(&mut self, root: Node, paths: &[&str]) -> Snapshot {
-        let snapshot = Snapshot {
-            time: THEN,
-            offset_seconds: 0,
-            root,
-            paths: paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
-            host: "host".into(),
-            user: "user".into(),
-            uid: 0,
-            gid: 0,
-            tags: Vec::new(),
-            excludes: Vec::new(),
-            parent: None,
-            heads: Vec::new(),
-            stat: None,
-            applications: Vec::new(),
-            owners: Default::default(),
-            statistics: Default::default(),
-            program: "test".into(),
-            extensions: Vec::new(),
-        };
+        self.commit_saying(root, paths, plenty())
+    }
+
+    fn commit_saying(&mut self, root: Node, paths: &[&str], statistics: Statistics) -> Snapshot {
+        let paths = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let snapshot = Snapshot { time: THEN, root, paths, statistics, ..crate::testing::snapshot() };
         self.sink.as_mut().unwrap().flush().unwrap();
         self.session.as_ref().unwrap().commit(snapshot.encode().unwrap()).unwrap();
         snapshot

@@ -11,11 +11,14 @@ use treering_store::codec;
 
 use super::build::*;
 use crate::check::{CheckOptions, CheckReport, DataOptions, check};
+use crate::error::SnapshotError;
 use crate::list::{Flow, walk_tree};
 use crate::node::{Node, NodeKind, Time};
 use crate::progress::{Event, Progress, Silent};
-use crate::record::Snapshot;
-use crate::stream::{Extent, Stream};
+use crate::record::{Snapshot, Statistics};
+use crate::repair::{SnapshotRepairOptions, repair_snapshots};
+use crate::stream::{Extent, Stream, any_chunk};
+use crate::usage::{UsageMode, usage};
 
 /// How long one case may take, on a busy machine.
 const TIME_MOST: Duration = Duration::from_secs(60);
@@ -83,15 +86,15 @@ fn run(home: &mut Home, name: &str, data: Node) -> (u64, u64) {
     let snapshot = home.snapshot(data);
     let mut reader = home.repository.reader().unwrap();
     let mut seen = 0;
-    let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/"), |_, node| {
+    let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/"), |_, node| {
         let mut reader = home.repository.reader().unwrap();
         let _dumped = crate::restore::write_file(&mut reader, node, &mut Full(1 << 20));
         seen += 1;
         if seen < ENTRIES_MOST { Flow::Enter } else { Flow::Stop }
     });
     let _found = crate::tree::find(&mut reader, snapshot.root.tree().unwrap(), b"data");
-    for nodes in [(&honest.root, &snapshot.root), (&snapshot.root, &honest.root)] {
-        crate::diff::diff(&mut reader, nodes, Path::new("/"), true, |_| {}).unwrap();
+    for (old, new) in [(&honest, &snapshot), (&snapshot, &honest)] {
+        crate::diff::diff(&mut reader, ((old, &old.root), (new, &new.root)), Path::new("/"), true, |_| {}).unwrap();
     }
     drop(reader);
     let (summary, _) = home.restore(&snapshot, |options| options.verify = true);
@@ -298,23 +301,126 @@ impl Progress for Patience {
     }
 }
 
-/// A folder that holds another twice, forty times over: 2^40 files of a few chunks. Nobody can tell it from one that
-/// somebody made; but a check looks at each tree once, and whoever lists or restores it can stop it, in bounded memory.
-#[test]
-fn a_tree_of_more_files_than_anybody_has_can_be_checked_and_stopped() {
-    let mut home = home();
-    let mut inner = home.file("f", b"x");
+/// A folder that holds another twice, forty times over: 2^40 times this entry, in a few chunks.
+fn folder_bomb(home: &mut Home, entry: Node) -> Node {
+    let mut inner = entry;
     for _ in 0..40 {
         let [a, b] = ["a", "b"].map(|name| Node { name: name.into(), ..inner.clone() });
         inner = home.folder("data", [a, b]);
     }
+    inner
+}
+
+/// A file of lists that all are the same list: 2^40 bytes of one chunk.
+fn file_bomb(home: &mut Home, byte: u8) -> Stream {
+    let mut extent = home.data(&[byte]);
+    for _ in 0..4 {
+        let list = vec![extent; 1024];
+        let bytes = list.iter().map(Extent::bytes).sum();
+        let encoded = codec::encode(&list, 1 << 20).unwrap();
+        extent = chunk(home.put(ChunkKind::List, &encoded), bytes);
+    }
+    Stream { level: 4, extents: vec![extent] }
+}
+
+fn file(content: Stream) -> Node {
+    node("x", NodeKind::File { content, links: 0 })
+}
+
+/// What the record of a snapshot says that holds an honest file.
+fn modest() -> Statistics {
+    Statistics { total_files: 1, total_bytes: 6, dirs_new: 1, ..Statistics::default() }
+}
+
+#[track_caller]
+fn assert_ended<T: std::fmt::Debug>(result: Result<T, SnapshotError>, expected: &str) {
+    assert!(matches!(result, Err(SnapshotError::MoreThanSaid { what, .. }) if what == expected), "{result:?}");
+}
+
+/// Whoever goes through the entries of such a snapshot stops where its own record says that there is nothing more. A
+/// check looks at each tree and list once.
+#[test]
+fn more_than_a_record_says_is_not_walked() {
+    type Bomb = fn(&mut Home, u8) -> Node;
+    let bombs: [(&str, Bomb); 2] = [
+        ("entries", |home, byte| {
+            let entry = home.file("f", &[byte]);
+            folder_bomb(home, entry)
+        }),
+        ("bytes", |home, byte| {
+            let content = file_bomb(home, byte);
+            home.folder("data", [file(content)])
+        }),
+    ];
+    for (what, bomb) in bombs {
+        let (began, mut home) = (Instant::now(), home());
+        let honest = home.file("honest", b"honest");
+        let honest = home.folder("data", [honest]);
+        let honest = home.snapshot_saying(honest, modest());
+        let [snapshot, other] = [b'x', b'y'].map(|byte| {
+            let data = bomb(&mut home, byte);
+            home.snapshot_saying(data, modest())
+        });
+        assert_eq!(examine(&home).num_errors(), 0);
+        let mut reader = home.repository.reader().unwrap();
+        let root = Path::new("/");
+        assert_ended(walk_tree(&mut reader, (&snapshot, &snapshot.root), root, |_, _| Flow::Enter), what);
+        for (old, new) in [(&honest, &snapshot), (&snapshot, &honest), (&snapshot, &other)] {
+            assert_ended(
+                crate::diff::diff(&mut reader, ((old, &old.root), (new, &new.root)), root, true, |_| {}),
+                what,
+            );
+        }
+        let named = [(crate::SnapshotName::from_bytes([1; 32]), snapshot.clone())];
+        assert_ended(usage(&home.repository, &named, UsageMode::RestoreSize, &Silent), what);
+        for dry_run in [true, false] {
+            assert_ended(home.restore(&snapshot, |options| options.dry_run = dry_run).0, what);
+        }
+        assert!(began.elapsed() < TIME_MOST && peak_memory_kib() < MEMORY_MOST_KIB, "{:?}", began.elapsed());
+    }
+}
+
+/// A file alone is no walk, but its length is known before the first byte.
+#[test]
+fn a_file_longer_than_a_record_says_is_not_opened() {
+    let mut home = home();
+    let content = file_bomb(&mut home, b'x');
+    let data = home.folder("data", [file(content)]);
+    let snapshot = home.snapshot_saying(data, modest());
+    let mut reader = home.repository.reader().unwrap();
+    let roots = crate::restore::layout(&snapshot, &mut reader, Some(Path::new("/data/x")), false).unwrap();
+    let options = crate::restore::RestoreOptions::new(home.target(), roots);
+    assert_ended(crate::restore::restore(&home.repository, &snapshot, &options, &Silent), "bytes");
+    let named = (crate::SnapshotName::from_bytes([1; 32]), snapshot);
+    assert_ended(crate::select::resolve_path(&mut reader, &named, Path::new("/data/x")), "bytes");
+}
+
+/// What is lost is named path by path.
+#[test]
+fn what_is_lost_of_more_than_a_record_says_is_not_listed() {
+    let mut home = home();
+    let torn = content(0, vec![chunk(ChunkId::from_bytes([7; 32]), 5)]);
+    let data = folder_bomb(&mut home, torn);
+    home.snapshot_saying(data, modest());
+    let (only, compression) = (Vec::new(), treering_store::Compression::DEFAULT);
+    let options = SnapshotRepairOptions { only, compression, dry_run: true };
+    assert_ended(repair_snapshots(&home.repository, &options, &Silent), "entries");
+}
+
+/// If the record says as much, nobody can tell the snapshot from one that somebody made: whoever lists or restores it can
+/// stop it, in bounded memory.
+#[test]
+fn a_tree_of_more_files_than_anybody_has_can_be_checked_and_stopped() {
+    let mut home = home();
+    let entry = home.file("f", b"x");
+    let data = folder_bomb(&mut home, entry);
     let began = Instant::now();
-    let snapshot = home.snapshot(inner);
+    let snapshot = home.snapshot(data);
     let report = examine(&home);
     assert_eq!((report.num_errors(), report.tree_chunks), (0, 41), "each tree is read once");
     let mut seen = 0;
     let mut reader = home.repository.reader().unwrap();
-    let walked = walk_tree(&mut reader, &snapshot.root, Path::new("/"), |_, _| {
+    let walked = walk_tree(&mut reader, (&snapshot, &snapshot.root), Path::new("/"), |_, _| {
         seen += 1;
         if seen < ENTRIES_MOST { Flow::Enter } else { Flow::Stop }
     });
@@ -322,30 +428,32 @@ fn a_tree_of_more_files_than_anybody_has_can_be_checked_and_stopped() {
     let options = crate::restore::RestoreOptions::new(home.target(), home.roots(&snapshot));
     let patience = Patience(0.into());
     let stopped = crate::restore::restore(&home.repository, &snapshot, &options, &patience);
-    assert!(matches!(stopped, Err(crate::SnapshotError::Interrupted)), "{stopped:?}");
+    assert!(matches!(stopped, Err(SnapshotError::Interrupted)), "{stopped:?}");
     assert!(began.elapsed() < TIME_MOST && peak_memory_kib() < MEMORY_MOST_KIB, "{:?}", began.elapsed());
 }
 
-/// A file of lists that all are the same list: 2^40 bytes of one chunk.
 #[test]
 fn a_file_of_more_chunks_than_anybody_has_can_be_stopped() {
     let mut home = home();
-    let mut extent = home.data(b"x");
-    for _ in 0..4 {
-        let list = vec![extent; 1024];
-        let bytes = list.iter().map(Extent::bytes).sum();
-        let encoded = codec::encode(&list, 1 << 20).unwrap();
-        extent = chunk(home.put(ChunkKind::List, &encoded), bytes);
-    }
-    let data = crude(&mut home, &[content(4, vec![extent])]);
-    let tree = data.tree().unwrap().clone();
-    let snapshot = home.snapshot(data);
+    let content = file_bomb(&mut home, b'x');
+    let [snapshot, other] = [&content, &file_bomb(&mut home, b'y')].map(|content| {
+        let data = home.folder("data", [file(content.clone())]);
+        home.snapshot(data)
+    });
     let began = Instant::now();
     assert_eq!(examine(&home).num_errors(), 0);
     assert!(began.elapsed() < TIME_MOST, "each list is read once: {:?}", began.elapsed());
     let mut reader = home.repository.reader().unwrap();
-    let node = crate::tree::find(&mut reader, &tree, b"x").unwrap().unwrap();
-    assert!(crate::restore::write_file(&mut reader, &node, &mut Full(100_000)).is_err());
+    assert!(crate::restore::write_file(&mut reader, &file(content.clone()), &mut Full(100_000)).is_err());
+    let mut asked = 0;
+    let found = any_chunk(&mut reader, &content, ChunkKind::Data, |_, _, _| {
+        asked += 1;
+        false
+    });
+    assert_eq!((found.unwrap(), asked), (false, 4 + 1024), "each list is asked for once");
+    let sides = ((&snapshot, &snapshot.root), (&other, &other.root));
+    let report = crate::diff::diff(&mut reader, sides, Path::new("/"), true, |_| {}).unwrap();
+    assert_eq!((report.changed_files, report.added.bytes), (1, 1 << 40), "too many chunks to be compared one by one");
     drop(reader);
     let options = crate::restore::RestoreOptions::new(home.target(), home.roots(&snapshot));
     let _stopped = crate::restore::restore(&home.repository, &snapshot, &options, &Patience(3000.into()));
