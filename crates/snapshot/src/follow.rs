@@ -38,19 +38,36 @@ enum Work {
 struct Frame {
     work: Work,
     /// The chunk that this is the content of.
-    row: Option<usize>,
+    of: Option<Place>,
     /// How much damage had been met when it was begun.
     hits: u64,
     /// Whether it is an entry, whose name is the last of the path.
     is_entry: bool,
 }
 
+/// A chunk, as it is referred to: its row; or where no trailer lists it, all that is said of it (its id, its level, the
+/// leaves below it and the bytes that it covers), so that none stands for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Row(usize),
+    Stray(ChunkId, u8, ChunkKind, u64),
+}
+
+impl Place {
+    fn row(self) -> Option<usize> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Stray(..) => None,
+        }
+    }
+}
+
 /// What to do with a chunk that is referred to.
 enum Next {
     /// Nothing: it is known to be sound, or has been reported.
     Pass,
-    /// It is to be read; this is its row.
-    Read(Option<usize>),
+    /// It is to be read.
+    Read(Place),
 }
 
 /// What was followed.
@@ -75,12 +92,12 @@ pub(crate) struct Follower<'a, 'r> {
     pub(crate) seen: Bits,
     /// Rows that are sound with all beneath them.
     sound: Bits,
-    /// Rows that are not, and the number of the snapshot that they were last followed in.
-    damaged: HashMap<usize, u32>,
+    /// Chunks that are not, and the number of the snapshot that they were last followed in.
+    damaged: HashMap<Place, u32>,
     /// Level, bytes and leaves of every list, so that none stands for another.
     lists: HashMap<usize, (u8, u64, ChunkKind)>,
-    /// Sound chunks of packs whose trailers are lost: at most 32 bytes for each of them.
-    strays: HashSet<ChunkId>,
+    /// Sound chunks of packs whose trailers are lost, with all beneath them: some 50 bytes for each of them.
+    strays: HashSet<Place>,
     hits: u64,
     number: u32,
     snapshot: Option<SnapshotName>,
@@ -190,7 +207,7 @@ impl<'a, 'r> Follower<'a, 'r> {
         self.path.push(OsStr::from_bytes(name));
         self.lasts.push(None);
         let work = Work::Extents { level: stream.level, leaf, extents: stream.extents.into_iter() };
-        self.stack.push(Frame { work, row: None, hits: self.hits, is_entry: true });
+        self.stack.push(Frame { work, of: None, hits: self.hits, is_entry: true });
         if self.lasts.len() > DEPTH_MOST {
             self.stack.pop();
             self.hit_in_snapshot("folders are nested too deep");
@@ -209,9 +226,9 @@ impl<'a, 'r> Follower<'a, 'r> {
 
     fn leave(&mut self) {
         let Some(frame) = self.stack.pop() else { return };
-        match frame.row {
-            Some(row) if self.hits == frame.hits => self.sound.set(row),
-            Some(row) => drop(self.damaged.insert(row, self.number)),
+        match frame.of {
+            Some(place) if self.hits == frame.hits => self.set_sound(place),
+            Some(place) => drop(self.damaged.insert(place, self.number)),
             None => {}
         }
         if frame.is_entry {
@@ -238,12 +255,11 @@ impl<'a, 'r> Follower<'a, 'r> {
             return Ok(());
         };
         let severity = if leaf == ChunkKind::Stat { Severity::Repairable } else { Severity::Damage };
-        let kind = if level > 0 { ChunkKind::List } else { leaf };
-        match self.next(kind, &id, extent.bytes(), severity) {
+        match self.next(level, leaf, &id, extent.bytes(), severity) {
             Next::Pass => self.forget_last(),
-            Next::Read(row) if level > 0 => self.list(level, leaf, &extent, (id, row), severity)?,
-            Next::Read(row) if leaf == ChunkKind::Tree => self.tree(&extent, (id, row))?,
-            Next::Read(row) => self.leaf(kind, &extent, (id, row), severity)?,
+            Next::Read(place) if level > 0 => self.list(level, leaf, &extent, (id, place), severity)?,
+            Next::Read(place) if leaf == ChunkKind::Tree => self.tree(&extent, (id, place))?,
+            Next::Read(place) => self.leaf(leaf, &extent, (id, place), severity)?,
         }
         Ok(())
     }
@@ -254,13 +270,28 @@ impl<'a, 'r> Follower<'a, 'r> {
         }
     }
 
-    fn next(&mut self, kind: ChunkKind, id: &ChunkId, bytes: u64, severity: Severity) -> Next {
+    fn is_sound(&self, place: Place) -> bool {
+        match place {
+            Place::Row(row) => self.sound.has(row),
+            stray => self.strays.contains(&stray),
+        }
+    }
+
+    fn set_sound(&mut self, place: Place) {
+        match place {
+            Place::Row(row) => self.sound.set(row),
+            stray => drop(self.strays.insert(stray)),
+        }
+    }
+
+    fn next(&mut self, level: u8, leaf: ChunkKind, id: &ChunkId, bytes: u64, severity: Severity) -> Next {
+        let kind = if level > 0 { ChunkKind::List } else { leaf };
         let Some((at, row)) = self.known.find(id).and_then(|at| Some((at, self.known.row(at)?))) else {
             if self.known.is_complete() {
                 self.hit(FindingPlace::Chunk(*id), severity, "it is in no pack");
                 return Next::Pass;
             }
-            return if self.strays.contains(id) { Next::Pass } else { Next::Read(None) };
+            return self.unless_known(Place::Stray(*id, level, leaf, bytes), false);
         };
         self.seen.set(at);
         if !row.is(kind) {
@@ -268,10 +299,18 @@ impl<'a, 'r> Follower<'a, 'r> {
         } else if kind != ChunkKind::List && u64::from(row.raw_len) != bytes {
             let detail = format!("it is {} bytes long, and what refers to it says {bytes}", row.raw_len);
             self.hit(FindingPlace::Chunk(*id), severity, &detail);
-        } else if self.damaged.get(&at) == Some(&self.number) {
+        } else {
+            return self.unless_known(Place::Row(at), kind == ChunkKind::List);
+        }
+        Next::Pass
+    }
+
+    /// With `compares`, what is sound is looked at all the same, for the row alone does not say what it stands for.
+    fn unless_known(&mut self, place: Place, compares: bool) -> Next {
+        if self.damaged.get(&place) == Some(&self.number) {
             self.hits += 1;
-        } else if !self.sound.has(at) || kind == ChunkKind::List {
-            return Next::Read(Some(at));
+        } else if compares || !self.is_sound(place) {
+            return Next::Read(place);
         }
         Next::Pass
     }
@@ -281,43 +320,43 @@ impl<'a, 'r> Follower<'a, 'r> {
         level: u8,
         leaf: ChunkKind,
         extent: &Extent,
-        (id, row): (ChunkId, Option<usize>),
+        (id, place): (ChunkId, Place),
         severity: Severity,
     ) -> Result<()> {
         let what = (level, extent.bytes(), leaf);
-        let before = row.and_then(|row| self.lists.insert(row, what));
+        let before = place.row().and_then(|row| self.lists.insert(row, what));
         if before.is_some_and(|before| before != what) {
             self.hit(FindingPlace::Chunk(id), severity, "the list stands for two different things");
             return Ok(());
         }
-        if row.is_some_and(|row| self.sound.has(row)) {
+        if self.is_sound(place) {
             self.forget_last();
             return Ok(());
         }
         self.ask()?;
         match read_list(self.reader, &id, level - 1, extent.bytes()) {
-            Ok(extents) => self.push(Work::Extents { level: level - 1, leaf, extents: extents.into_iter() }, row),
-            Err(e) => self.unreadable(&id, row, severity, e)?,
+            Ok(extents) => self.push(Work::Extents { level: level - 1, leaf, extents: extents.into_iter() }, place),
+            Err(e) => self.unreadable(&id, place, severity, e)?,
         }
         Ok(())
     }
 
-    fn tree(&mut self, extent: &Extent, (id, row): (ChunkId, Option<usize>)) -> Result<()> {
+    fn tree(&mut self, extent: &Extent, (id, place): (ChunkId, Place)) -> Result<()> {
         self.ask()?;
         let mut last = self.lasts.last_mut().and_then(Option::take);
         match read_chunk(self.reader, extent, &mut last) {
             Ok(nodes) => {
                 self.followed.tree_chunks += 1;
                 self.lasts.last_mut().into_iter().for_each(|slot| slot.clone_from(&last));
-                self.push(Work::Nodes(nodes.into_iter()), row);
+                self.push(Work::Nodes(nodes.into_iter()), place);
             }
-            Err(e) => self.unreadable(&id, row, Severity::Damage, e)?,
+            Err(e) => self.unreadable(&id, place, Severity::Damage, e)?,
         }
         Ok(())
     }
 
-    fn push(&mut self, work: Work, row: Option<usize>) {
-        self.stack.push(Frame { work, row, hits: self.hits, is_entry: false });
+    fn push(&mut self, work: Work, place: Place) {
+        self.stack.push(Frame { work, of: Some(place), hits: self.hits, is_entry: false });
     }
 
     /// A chunk of data or of a stat stream.
@@ -325,22 +364,19 @@ impl<'a, 'r> Follower<'a, 'r> {
         &mut self,
         kind: ChunkKind,
         extent: &Extent,
-        (id, row): (ChunkId, Option<usize>),
+        (id, place): (ChunkId, Place),
         severity: Severity,
     ) -> Result<()> {
-        let is_trusted = kind == ChunkKind::Data && row.is_some_and(|row| !self.is_suspect(row));
+        let is_trusted = kind == ChunkKind::Data && place.row().is_some_and(|row| !self.is_suspect(row));
         if !is_trusted {
             self.ask()?;
             let read = self.reader.get(kind, &id).map_err(SnapshotError::from);
             let read = read.and_then(|bytes| fits(&id, bytes.len() as u64, extent.bytes()));
             if let Err(e) = read {
-                return self.unreadable(&id, row, severity, e);
+                return self.unreadable(&id, place, severity, e);
             }
         }
-        match row {
-            Some(row) => self.sound.set(row),
-            None => drop(self.strays.insert(id)),
-        }
+        self.set_sound(place);
         Ok(())
     }
 
@@ -352,12 +388,12 @@ impl<'a, 'r> Follower<'a, 'r> {
         if self.progress.is_interrupted() { Err(SnapshotError::Interrupted) } else { Ok(()) }
     }
 
-    fn unreadable(&mut self, id: &ChunkId, row: Option<usize>, severity: Severity, error: SnapshotError) -> Result<()> {
+    fn unreadable(&mut self, id: &ChunkId, of: Place, severity: Severity, error: SnapshotError) -> Result<()> {
         let is_nowhere = matches!(error, SnapshotError::Store(StoreError::ChunkMissing { .. }));
-        let pack = row.filter(|_| !is_nowhere).and_then(|row| self.known.pack_at(row));
+        let pack = of.row().filter(|_| !is_nowhere).and_then(|row| self.known.pack_at(row));
         let place = pack.map_or(FindingPlace::Chunk(*id), |pack| FindingPlace::Pack(pack.name));
         let detail = if is_nowhere { "it is in no pack".into() } else { damage(error)? };
-        self.damaged.extend(row.map(|row| (row, self.number)));
+        self.damaged.insert(of, self.number);
         self.hit(place, severity, &detail);
         Ok(())
     }
