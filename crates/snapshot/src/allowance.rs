@@ -18,7 +18,7 @@ use crate::tree::TreeReader;
 
 /// What a record that says more counts as saying: no walk goes through more entries at once. A part of a snapshot can be
 /// walked by itself.
-pub const ENTRIES_MOST: u64 = 1 << 32;
+const ENTRIES_MOST: u64 = 1 << 32;
 /// Entries beyond what a record says, so that one that should ever count a little wrong is no loss.
 const ENTRIES_SPARE: u64 = if cfg!(test) { 1000 } else { 1 << 20 };
 /// Bytes beyond that.

@@ -38,7 +38,6 @@ pub mod undelete;
 pub mod usage;
 mod walk;
 
-pub use allowance::ENTRIES_MOST;
 pub use error::{Result, SnapshotError};
 pub use node::{Node, NodeKind, Time};
 pub use record::{AppEntry, Snapshot, SnapshotName};
