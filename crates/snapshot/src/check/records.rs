@@ -35,7 +35,11 @@ impl Records {
         for name in repository.list_records(Area::Records)? {
             ask(progress)?;
             let found = match repository.read_record(Area::Records, name) {
-                Ok(record) => records.add(repository, name, &record).err().map(|detail| (Severity::Repairable, detail)),
+                Ok(record) => {
+                    let severity =
+                        if record.kind == RecordKind::LEDGER { Severity::Repairable } else { Severity::Damage };
+                    records.add(repository, name, &record).err().map(|detail| (severity, detail))
+                }
                 Err(StoreError::Missing { .. }) => None,
                 Err(e) => Some((Severity::Damage, damage(e.into())?)),
             };

@@ -281,11 +281,12 @@ fn is_out_of_space(error: &SnapshotError) -> bool {
     matches!(error, SnapshotError::Store(error) if error.is_out_of_space())
 }
 
-/// Second copies of snapshots that were pruned, and the records that say so.
+/// Second copies of snapshots that were pruned, and the records that say so. One that is damaged, or says nothing that can
+/// be understood, is passed over: a check finds it.
 ///
 /// # Errors
 ///
-/// If records cannot be listed, or one of them is damaged.
+/// If records cannot be listed or read.
 pub fn read_pruned(repository: &Repository) -> Result<(Vec<RecordName>, BTreeSet<ChunkId>)> {
     let (mut records, mut copies) = (Vec::new(), BTreeSet::new());
     for name in repository.list_records(Area::Records)? {
@@ -294,8 +295,10 @@ pub fn read_pruned(repository: &Repository) -> Result<(Vec<RecordName>, BTreeSet
             Ok(_) | Err(StoreError::Damaged { .. } | StoreError::Missing { .. }) => continue,
             Err(other) => return Err(other.into()),
         };
-        copies.extend(decode_pruned(&record.body)?);
-        records.push(name);
+        if let Ok(ids) = decode_pruned(&record.body) {
+            copies.extend(ids);
+            records.push(name);
+        }
     }
     Ok((records, copies))
 }

@@ -11,7 +11,7 @@ use treering_store::{RECORD_MOST_BYTES, RecordKind, RecordName, Repository, Stor
 
 use crate::error::Result;
 use crate::known::{KnownChunks, damage};
-use crate::prune::read_pruned;
+use crate::prune::{decode_pruned, read_pruned};
 use crate::record::{AllSnapshots, Snapshot, SnapshotName};
 
 /// A snapshot that is not visible under its name, and whose record was found elsewhere.
@@ -80,6 +80,12 @@ impl Dropped {
             match repository.read_record(Area::Records, name) {
                 Ok(record) if record.kind == RecordKind::FORGOTTEN => {
                     dropped.gone.insert(RecordName::of(&record.body));
+                }
+                Ok(record) if record.kind == RecordKind::PRUNED => {
+                    if let Err(e) = decode_pruned(&record.body) {
+                        dropped.is_sure = false;
+                        dropped.damaged.push((name, damage(e)?));
+                    }
                 }
                 Ok(_) | Err(StoreError::Missing { .. }) => {}
                 Err(e) => {

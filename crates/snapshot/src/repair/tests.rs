@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
-use treering_store::{Compression, PackName, Repository, StoreError};
+use treering_store::{Compression, PackName, Record, RecordKind, Repository, StoreError};
 
 use super::*;
 use crate::SnapshotError;
 use crate::check::{CheckOptions, DataOptions, check};
 use crate::list::{Flow, walk_tree};
 use crate::progress::Silent;
+use crate::prune::read_pruned;
 use crate::record::{AppEntry, REPAIRED_FROM_TAG, STATE_TAG, Snapshot, SnapshotName};
 use crate::testing::{Home, Item, dir, file, noise, store_stream};
 
@@ -133,6 +134,19 @@ fn without_its_trailer_a_pack_is_walked() {
     assert!(!repaired.packs[0].salvage.has_trailer && repaired.lost.is_empty(), "{repaired:?}");
     assert_eq!(errors(&home), 0);
     assert_eq!(paths(&home, name).len(), 4);
+}
+
+/// Its seal is sound, so it was written like this.
+#[test]
+fn a_list_of_pruned_snapshots_that_nobody_understands_stops_nobody_and_is_moved_aside() {
+    let home = Home::new();
+    let (name, _) = home.commit(items());
+    home.repository.put_record(&Record::new(RecordKind::PRUNED, b"no list".to_vec())).unwrap();
+    assert_eq!(read_pruned(&home.repository).unwrap(), Default::default());
+    assert_eq!(errors(&home), 1);
+    let repaired = snapshots(&home, false);
+    assert_eq!((repaired.aside.len(), repaired.returned.len()), (1, 0));
+    assert_eq!((errors(&home), paths(&home, name).len()), (0, 4));
 }
 
 #[test]
