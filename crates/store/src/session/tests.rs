@@ -552,7 +552,6 @@ fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
     assert_eq!(found.iter().map(|found| found.repair).collect::<Vec<_>>(), [Lost, Lost]);
 }
 
-/// Damage in pages that opening does not read shows when the index is told of new packs.
 /// Breaks the table of chunks under whoever has the index open.
 fn damage_index(home: &Home) {
     let path = home._folder.path().join("rings/index/index.db");
@@ -587,6 +586,7 @@ fn an_own_pack_that_vanishes_is_noticed_also_if_the_index_was_never_told_of_it()
     assert_readable(&home.reopen(), 0..420);
 }
 
+/// Damage in pages that opening does not read shows when the index is told of new packs.
 #[test]
 fn an_index_that_turns_out_to_be_damaged_stops_nobody() {
     let home = home();
