@@ -15,13 +15,14 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.IntSupplier;
 
 /**
  * Makes and changes a Berkeley DB JE environment: two databases, one with duplicate keys, and a third that
  * numbers the commits of live writers. Records depend on the arguments only.
  *
  * <pre>
- * create DIR RECORDS SEED      day DIR DAY SEED
+ * create DIR RECORDS SEED      day DIR DAY SEED      night DIR NIGHT SEED
  * count DIR read-only|writable prints records=, checksum= and acknowledged=
  * live DIR SEED                commits until its input ends; prints committed=N once N is on disk
  * </pre>
@@ -45,6 +46,7 @@ public final class JeNights {
         switch (arguments[0]) {
             case "create" -> nights.fill(0, Integer.parseInt(arguments[2]), Long.parseLong(arguments[3]));
             case "day" -> nights.day(Integer.parseInt(arguments[2]), Long.parseLong(arguments[3]));
+            case "night" -> nights.night(Integer.parseInt(arguments[2]), Long.parseLong(arguments[3]));
             case "count" -> nights.count();
             case "live" -> nights.live(Long.parseLong(arguments[2]));
             default -> throw new IllegalArgumentException(arguments[0]);
@@ -104,10 +106,7 @@ public final class JeNights {
     private void day(int day, long seed) throws DatabaseException {
         Random random = new Random(seed * 31 + day);
         int next = nextNumber();
-        for (int change = 0; change < next / 20; change++) {
-            int number = random.nextInt(next);
-            inTransaction(transaction -> put(transaction, number, new Random(seed + number * 77L + day)));
-        }
+        update(next / 20, () -> random.nextInt(next), seed + day);
         for (int change = 0; change < next * 3 / 200; change++) {
             int number = random.nextInt(next);
             inTransaction(transaction -> delete(transaction, number));
@@ -116,6 +115,21 @@ public final class JeNights {
         Transaction undone = environment.beginTransaction(null, null);
         put(undone, 0, random);
         undone.abort();
+    }
+
+    /** Updates 0.25 % of the records, all of them of the newest tenth, and adds as many: 1 % of the log is new then. */
+    private void night(int night, long seed) throws DatabaseException {
+        Random random = new Random(seed * 31 + night);
+        int next = nextNumber();
+        update(next / 400, () -> next - 1 - random.nextInt(next / 10 + 1), seed + night);
+        fill(next, next / 400, seed + night);
+    }
+
+    private void update(int count, IntSupplier numbers, long seed) throws DatabaseException {
+        for (int change = 0; change < count; change++) {
+            int number = numbers.getAsInt();
+            inTransaction(transaction -> put(transaction, number, new Random(seed + number * 77L)));
+        }
     }
 
     private interface Change {
