@@ -93,6 +93,7 @@ fn measure(arguments: &Arguments, kind: Kind, tools: &[Tool], work: &Path, out: 
     let mut results = Results {
         subject: Subject { data: kind.name(), scale: arguments.scale, cold: arguments.cold },
         tools: tools.iter().map(record::version).collect(),
+        changes: Vec::new(),
         cells: Vec::new(),
     };
     let name = results.subject.file_name();
@@ -102,12 +103,11 @@ fn measure(arguments: &Arguments, kind: Kind, tools: &[Tool], work: &Path, out: 
         cold: arguments.cold,
         timeout_seconds: arguments.timeout_seconds,
         logs: out.join(format!("{name}.logs")),
+        saved: out.join(format!("{name}.json")),
     };
     for number in 0..arguments.rounds {
         let round_folder = folder.join(format!("round-{number}"));
         round::run(&plan, number, &round_folder, &mut results)?;
-        // Saved after each round, so that a later failure does not cost the earlier ones.
-        results.save(&out.join(format!("{name}.json")))?;
     }
     publish(&results, &out.join(format!("{name}.md")))
 }

@@ -39,9 +39,18 @@ fn memory_of_all_processes_is_added_up() {
 }
 
 #[test]
+fn what_is_asked_for_is_counted_also_if_no_disk_is_read_and_what_the_watcher_reads_is_not() {
+    // Read once from the device, once from the pipe.
+    let usage = measure("60", "head -c 50000000 /dev/zero | sha256sum");
+    assert!((100e6..101e6).contains(&number(&usage, "asked_bytes")), "{usage}");
+    assert!(number(&measure("60", "sleep 2"), "asked_bytes") < 100e3);
+}
+
+#[test]
 fn a_late_command_is_killed() {
+    assert_eq!(measure("60", "exit 9")["timed_out"], false);
     let usage = measure("1", "sleep 50 | cat");
-    assert_eq!(usage["exit_code"], 128 + 9);
+    assert_eq!((&usage["exit_code"], &usage["timed_out"]), (&(128 + 9).into(), &true.into()));
     let wall = number(&usage, "wall_seconds");
     assert!((1.0..20.0).contains(&wall), "{usage}");
 }

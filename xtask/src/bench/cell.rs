@@ -20,6 +20,8 @@ use crate::error::{Context, Error, Result};
 
 /// How often memory is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+/// The kernel's counter of what was read, from wherever it came.
+const ASKED: &str = "rchar:";
 
 /// How `cargo xtask cell` was called.
 #[derive(Args, Clone, Debug)]
@@ -48,8 +50,21 @@ pub(crate) struct Usage {
     /// What its processes read from and wrote to disks.
     pub(crate) read_bytes: u64,
     pub(crate) written_bytes: u64,
+    /// What its processes asked to be read, whether it came from a disk or from a cache; what is mapped into memory is
+    /// not in it. Older results do not have it.
+    pub(crate) asked_bytes: Option<u64>,
+    /// Whether it was killed because it was late.
+    #[serde(default)]
+    pub(crate) timed_out: bool,
     /// CPU time that the rest of the machine used meanwhile.
     pub(crate) others_cpu_seconds: f64,
+}
+
+impl Usage {
+    /// CPU time in programs and in the kernel.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.user_seconds + self.system_seconds
+    }
 }
 
 /// Runs the command and prints its [`Usage`] as JSON.
@@ -88,9 +103,9 @@ fn measure(arguments: &Arguments) -> Result<Usage> {
     let busy_before = busy_seconds()?;
     let ended = supervise(arguments, session)?;
     let mut usage = children_usage(&ended)?;
-    usage.peak_bytes = usage.peak_bytes.max(ended.sampled_bytes);
+    usage.peak_bytes = usage.peak_bytes.max(ended.watched.peak_bytes);
     let busy = busy_seconds()? - busy_before;
-    let own = usage.user_seconds + usage.system_seconds + self_seconds()?;
+    let own = usage.cpu_seconds() + self_seconds()?;
     usage.others_cpu_seconds = (busy - own).max(0.0);
     Ok(usage)
 }
@@ -117,7 +132,18 @@ fn spawn(arguments: &Arguments) -> Result<Child> {
 struct Ended {
     status: ExitStatus,
     wall_seconds: f64,
-    sampled_bytes: u64,
+    watched: Watched,
+}
+
+/// What the watcher of a command has seen and done.
+#[derive(Default)]
+struct Watched {
+    /// The most memory.
+    peak_bytes: u64,
+    /// Whether it has killed the command.
+    was_late: bool,
+    /// What it has read itself, for that is no part of the command.
+    own_bytes: u64,
 }
 
 /// Runs the command while another thread samples its memory and watches the time.
@@ -134,23 +160,24 @@ fn supervise(arguments: &Arguments, session: Pid) -> Result<Ended> {
         let wall_seconds = begun.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
         watcher.thread().unpark();
-        let sampled_bytes = watcher.join().map_err(|_| Error::message("the watcher panicked"))?;
-        Ok(Ended { status: status.context("wait for", "sh")?, wall_seconds, sampled_bytes })
+        let watched = watcher.join().map_err(|_| Error::message("the watcher panicked"))?;
+        Ok(Ended { status: status.context("wait for", "sh")?, wall_seconds, watched })
     })
 }
 
-/// Gives the most memory seen. Kills the command when it is late; then it has ended, and the other thread sees it.
-fn watch(ended: &AtomicBool, session: Pid, group: Pid, deadline: Instant) -> u64 {
-    let mut peak = 0;
+/// Samples memory. Kills the command when it is late; then it has ended, and the other thread sees it.
+fn watch(ended: &AtomicBool, session: Pid, group: Pid, deadline: Instant) -> Watched {
+    let mut watched = Watched::default();
     while !ended.load(Ordering::Relaxed) {
-        peak = peak.max(session_bytes(session));
+        watched.peak_bytes = watched.peak_bytes.max(session_bytes(session));
         if Instant::now() > deadline {
             // It may have ended by itself this very moment.
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            watched.was_late |= rustix::process::kill_process_group(group, Signal::KILL).is_ok();
         }
         std::thread::park_timeout(SAMPLE_EVERY);
     }
-    peak
+    watched.own_bytes = counter(&io_of("thread-self"), ASKED);
+    watched
 }
 
 /// The memory of all processes of the session but this one. Processes end while this reads: what cannot be read
@@ -182,8 +209,9 @@ fn resident_bytes(stat: &str, session: Pid) -> Option<u64> {
 fn children_usage(ended: &Ended) -> Result<Usage> {
     use std::os::unix::process::ExitStatusExt;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("measure", "the command")?;
-    // The counters of this process hold those of the children it waited for; its own share is a log line.
-    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    // The counters of this process hold those of the children it waited for. Of disks its own share is a log line; of
+    // what it has asked for, it is mostly what it has read to sample memory.
+    let (io, own) = (io_of("self"), counter(&io_of("thread-self"), ASKED) + ended.watched.own_bytes);
     let status = ended.status;
     Ok(Usage {
         exit_code: status.code().unwrap_or(128 + status.signal().unwrap_or_default()),
@@ -193,8 +221,16 @@ fn children_usage(ended: &Ended) -> Result<Usage> {
         peak_bytes: usage.max_rss() as u64 * 1024,
         read_bytes: counter(&io, "read_bytes:"),
         written_bytes: counter(&io, "write_bytes:"),
+        asked_bytes: Some(counter(&io, ASKED).saturating_sub(own)),
+        // A command that had ended well by then was not late.
+        timed_out: ended.watched.was_late && !status.success(),
         others_cpu_seconds: 0.0,
     })
+}
+
+/// The counters of a process or thread; none where the kernel does not count.
+fn io_of(task: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{task}/io")).unwrap_or_default()
 }
 
 fn self_seconds() -> Result<f64> {

@@ -18,6 +18,8 @@ const SEED: u64 = 1;
 const DAYS: u32 = 3;
 /// With the first, fourteen nights.
 const JPOM_DAYS: u32 = 13;
+/// Some 2 GiB of log.
+const JE_NIGHT_RECORDS: u32 = 3_000_000;
 
 /// The kinds of data that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,6 +36,8 @@ pub(crate) enum Kind {
     Jpom,
     /// A Berkeley DB JE environment
     Je,
+    /// A JE environment of 2 GiB, and a night that changes 1 % of it
+    JeNight,
     /// An H2 database
     H2,
 }
@@ -49,7 +53,7 @@ impl Kind {
 pub(crate) struct Dataset {
     kind: Kind,
     scale: f64,
-    /// Folders to step through, for the kinds that cannot be made again quickly.
+    /// Folders to begin with or to step through, for the kinds that cannot be made again quickly.
     versions: Vec<PathBuf>,
     live: PathBuf,
 }
@@ -60,7 +64,8 @@ impl Dataset {
         std::fs::create_dir_all(work).context("create the folder", work)?;
         let versions = match kind {
             Kind::Source => source_versions(sources, work)?,
-            Kind::Postgres => postgres_versions(scale, work)?,
+            Kind::Postgres => kept(scale, 3, work, |versions| make_postgres_versions(scale, versions))?,
+            Kind::JeNight => kept(scale, 1, work, |versions| make_je(scaled(JE_NIGHT_RECORDS, scale), &versions[0]))?,
             _ => Vec::new(),
         };
         let live = work.join("live");
@@ -76,20 +81,29 @@ impl Dataset {
     pub(crate) fn changes(&self) -> u32 {
         match self.kind {
             Kind::Source | Kind::Postgres => self.versions.len() as u32 - 1,
-            Kind::SmallFiles | Kind::Incompressible => 1,
+            Kind::SmallFiles | Kind::Incompressible | Kind::JeNight => 1,
             Kind::Jpom => JPOM_DAYS,
             Kind::Je | Kind::H2 => DAYS,
+        }
+    }
+
+    /// What treering verifies by itself, without a repository: the command, and the file or folder.
+    pub(crate) fn verify(&self) -> Option<(&'static str, PathBuf)> {
+        match self.kind {
+            Kind::Je | Kind::JeNight => Some((r#""$BIN" je verify "$LIVE""#, self.live.clone())),
+            Kind::H2 | Kind::Jpom => {
+                Some((r#""$BIN" h2 verify "$LIVE/db/Server.mv.db""#, self.live.join("db/Server.mv.db")))
+            }
+            Kind::Source | Kind::SmallFiles | Kind::Postgres | Kind::Incompressible => None,
         }
     }
 
     /// Makes the live folder its first version.
     pub(crate) fn reset(&self) -> Result<()> {
         let live = &self.live;
-        if live.exists() {
-            std::fs::remove_dir_all(live).context("remove the folder", live)?;
-        }
+        remove_folder(live)?;
         match self.kind {
-            Kind::Source | Kind::Postgres => mirror::mirror(&self.versions[0], live)?,
+            Kind::Source | Kind::Postgres | Kind::JeNight => mirror::mirror(&self.versions[0], live)?,
             Kind::SmallFiles => small_files::create(live, &self.small_files())?,
             Kind::Incompressible => incompressible::create(live, &self.incompressible())?,
             Kind::Jpom => self.create_jpom(live)?,
@@ -108,6 +122,7 @@ impl Dataset {
             Kind::Incompressible => incompressible::change(live, &self.incompressible(), step)?,
             Kind::Jpom => self.pass_jpom_day(live, step)?,
             Kind::Je => je::Environment::open(live)?.day(step, SEED)?,
+            Kind::JeNight => je::Environment::open(live)?.night(step, SEED)?,
             Kind::H2 => h2::Database::open(live)?.day(step, SEED)?,
         }
         Ok(())
@@ -146,7 +161,19 @@ impl Dataset {
     }
 
     fn count(&self, full: u32) -> u32 {
-        (f64::from(full) * self.scale) as u32
+        scaled(full, self.scale)
+    }
+}
+
+fn scaled(full: u32, scale: f64) -> u32 {
+    (f64::from(full) * scale) as u32
+}
+
+/// Removes a folder, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.context("remove the folder", folder),
     }
 }
 
@@ -178,22 +205,34 @@ fn unpacked(source: &Path, folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// A database and two nights. They are kept, because making them takes minutes.
-fn postgres_versions(scale: f64, work: &Path) -> Result<Vec<PathBuf>> {
-    let versions: Vec<PathBuf> = (1..=3).map(|number| work.join(format!("scale-{scale}-v{number}"))).collect();
+/// So many versions that take minutes to make, and so are kept. They are there all together or are made anew.
+fn kept(scale: f64, count: u32, work: &Path, make: impl FnOnce(&[PathBuf]) -> Result<()>) -> Result<Vec<PathBuf>> {
+    let named = |ending: &str| -> Vec<PathBuf> {
+        (1..=count).map(|number| work.join(format!("scale-{scale}-v{number}{ending}"))).collect()
+    };
+    let (versions, unfinished) = (named(""), named(".unfinished"));
     if versions.iter().all(|version| version.is_dir()) {
         return Ok(versions);
     }
-    // Not below `work`: the server runs as its own user, who need not be able to reach that.
-    let cluster_work = PathBuf::from(format!("/var/tmp/treering-postgres-{}", std::process::id()));
-    let made = make_postgres_versions(scale, &cluster_work, &versions);
-    let removed = std::fs::remove_dir_all(&cluster_work).context("remove the folder", &cluster_work);
-    made.and(removed).map(|()| versions)
+    versions.iter().chain(&unfinished).try_for_each(|folder| remove_folder(folder))?;
+    make(&unfinished)?;
+    for (made, version) in unfinished.iter().zip(&versions) {
+        std::fs::rename(made, version).context("move", made)?;
+    }
+    Ok(versions)
 }
 
-fn make_postgres_versions(scale: f64, work: &Path, versions: &[PathBuf]) -> Result<()> {
+/// A database and its nights.
+fn make_postgres_versions(scale: f64, versions: &[PathBuf]) -> Result<()> {
+    // Not beside them: the server runs as its own user, who need not be able to reach that.
+    let work = PathBuf::from(format!("/var/tmp/treering-postgres-{}", std::process::id()));
+    let made = mirror_postgres_nights(scale, &work, versions);
+    made.and(remove_folder(&work))
+}
+
+fn mirror_postgres_nights(scale: f64, work: &Path, versions: &[PathBuf]) -> Result<()> {
     let full = postgres::Options::full();
-    let scaled = |count: u32| ((f64::from(count) * scale) as u32).max(1);
+    let scaled = |count: u32| scaled(count, scale).max(1);
     let options = postgres::Options {
         accounts_scale: scaled(full.accounts_scale),
         documents: scaled(full.documents),
@@ -209,9 +248,14 @@ fn make_postgres_versions(scale: f64, work: &Path, versions: &[PathBuf]) -> Resu
     Ok(())
 }
 
+fn make_je(records: u32, folder: &Path) -> Result<()> {
+    Ok(drop(je::Environment::create(folder, records, SEED)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::round::files;
 
     #[test]
     fn a_source_needs_releases() {
@@ -237,6 +281,44 @@ mod tests {
         assert_eq!(std::fs::read(dataset.live().join("file")).unwrap(), b"1");
         dataset.change(1).unwrap();
         assert_eq!(std::fs::read(dataset.live().join("file")).unwrap(), b"2");
+        assert_eq!(dataset.changes(), 1);
+    }
+
+    #[test]
+    fn kept_versions_are_made_once_and_all_together() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut made = 0;
+        let mut keep = |text: &str| {
+            kept(0.5, 2, temp.path(), |versions| {
+                made += 1;
+                for version in versions {
+                    std::fs::create_dir(version).unwrap();
+                    std::fs::write(version.join("file"), text).unwrap();
+                }
+                if text == "broken" { Err(Error::message(text)) } else { Ok(()) }
+            })
+        };
+        keep("broken").unwrap_err();
+        let versions = keep("one").unwrap();
+        assert_eq!(keep("two").unwrap(), versions);
+        std::fs::remove_dir_all(&versions[1]).unwrap();
+        keep("three").unwrap();
+        assert_eq!(made, 3);
+        let texts = versions.iter().map(|version| std::fs::read_to_string(version.join("file")).unwrap());
+        assert_eq!(texts.collect::<Vec<_>>(), ["three", "three"]);
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_quiet_night_of_je_leaves_most_of_the_log_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let dataset = Dataset::prepare(Kind::JeNight, 0.01, &[], temp.path()).unwrap();
+        dataset.reset().unwrap();
+        let before = files(dataset.live()).unwrap();
+        dataset.change(1).unwrap();
+        let after = files(dataset.live()).unwrap();
+        let same = before.iter().filter(|(path, file)| after.get(*path) == Some(file)).count();
+        assert!(same < before.len() && same * 10 > before.len() * 7, "{same} of {}", before.len());
         assert_eq!(dataset.changes(), 1);
     }
 

@@ -15,12 +15,17 @@ use crate::error::{Context, Error, Result};
 
 /// The step whose outcome decides whether anything is published.
 pub(crate) const RESTORE: &str = "restore";
+/// The step in which treering verifies the data itself, without a repository.
+pub(crate) const VERIFY: &str = "verify";
 
 /// Everything measured on one dataset.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Results {
     pub(crate) subject: Subject,
     pub(crate) tools: Vec<ToolVersion>,
+    /// What happened to the data between the backups. Older results do not say.
+    #[serde(default)]
+    pub(crate) changes: Vec<Change>,
     pub(crate) cells: Vec<Cell>,
 }
 
@@ -40,6 +45,18 @@ pub(crate) struct ToolVersion {
     pub(crate) version: String,
 }
 
+/// What a change of the data came to.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Change {
+    /// The backup after it.
+    pub(crate) step: String,
+    /// Files that are new or not as they were, and their bytes.
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// The bytes of all files.
+    pub(crate) all_bytes: u64,
+}
+
 /// One tool doing one step in one round.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Cell {
@@ -52,6 +69,10 @@ pub(crate) struct Cell {
     /// The size of the repository afterwards.
     pub(crate) repository_bytes: u64,
     pub(crate) repository_files: u64,
+    /// How much of the data was verified, if that is the step.
+    pub(crate) verified_bytes: Option<u64>,
+    /// The longest time for which the command says that it held a lock of an application.
+    pub(crate) lock_held_ms: Option<f64>,
     /// After a restore: what differs, and nothing when all is equal. `None` when nothing was compared.
     pub(crate) differences: Option<Vec<String>>,
 }
@@ -96,6 +117,11 @@ impl Results {
                 self.tools.push(tool);
             }
         }
+        for change in other.changes {
+            if self.changes.iter().all(|known| known.step != change.step) {
+                self.changes.push(change);
+            }
+        }
         let renumbered = other.cells.into_iter().map(|cell| Cell { round: cell.round + rounds, ..cell });
         self.cells.extend(renumbered);
     }
@@ -127,6 +153,7 @@ pub(crate) mod tests {
         let mut results = Results {
             subject: Subject { data: "jpom".into(), scale: 1.0, cold: false },
             tools: Vec::new(),
+            changes: Vec::new(),
             cells: Vec::new(),
         };
         for (tool, step, wall_seconds) in cells {
@@ -142,6 +169,8 @@ pub(crate) mod tests {
                 sync_seconds: 0.0,
                 repository_bytes: 0,
                 repository_files: 0,
+                verified_bytes: None,
+                lock_held_ms: None,
                 differences: (*step == RESTORE).then(Vec::new),
             });
         }

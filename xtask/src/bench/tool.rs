@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Restore,
     Check,
     CheckData,
+    /// What treering alone does with this dataset.
+    Verify(&'static str),
     /// Forget all snapshots but the last, and free the space.
     Prune,
 }
@@ -48,7 +50,8 @@ const RECIPES: [Recipe; 7] = [
         // A key file, as a nightly run has it and as bupstash's key is one.
         environment: &[("TREERING_REPOSITORY", "{repo}"), ("TREERING_KEY_FILE", "{cache}/rings.key")],
         init: r#""$BIN" key new-file "$TREERING_KEY_FILE" && "$BIN" init"#,
-        backup: r#""$BIN" backup -q "$LIVE""#,
+        // It prints one line, which says how long locks were held.
+        backup: r#""$BIN" backup -q --json "$LIVE""#,
         list: r#""$BIN" snapshots"#,
         restore: r#""$BIN" restore -q latest --target "$TARGET""#,
         check: Some(r#""$BIN" check"#),
@@ -159,6 +162,11 @@ impl Tool {
         self.recipe.name
     }
 
+    /// Whether it is treering.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.recipe.name == OURS
+    }
+
     pub(crate) fn binary(&self) -> &Path {
         &self.binary
     }
@@ -172,6 +180,7 @@ impl Tool {
             Action::Restore => Some(self.recipe.restore),
             Action::Check => self.recipe.check,
             Action::CheckData => self.recipe.check_data,
+            Action::Verify(command) => Some(command).filter(|_| self.is_ours()),
             Action::Prune => self.recipe.prune,
         }
     }
