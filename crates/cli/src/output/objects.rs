@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use treering_snapshot::record::{AppEntry, Statistics};
 use treering_snapshot::{Node, Snapshot, SnapshotName, Time};
 
-use super::messages::{AppObject, SnapshotObject, SnapshotSummary};
+use super::messages::{AppObject, BackupCounts, SnapshotObject, SnapshotSummary};
 use crate::{escape, time};
 
 /// A stored moment; one that no calendar has becomes the nearest that it has.
@@ -71,6 +71,13 @@ fn summary(statistics: &Statistics, zone: &TimeZone) -> SnapshotSummary {
     SnapshotSummary {
         backup_start: rfc3339_ms(statistics.started_ms, zone),
         backup_end: rfc3339_ms(statistics.ended_ms, zone),
+        counts: counts(statistics),
+    }
+}
+
+/// What a backup did.
+pub(crate) fn counts(statistics: &Statistics) -> BackupCounts {
+    BackupCounts {
         files_new: statistics.files_new,
         files_changed: statistics.files_changed,
         files_unmodified: statistics.files_unmodified,

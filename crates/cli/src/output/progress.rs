@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::messages::{BackupStatus, CheckStatus, Message, RestoreStatus};
+use super::messages::{BackupStatus, CheckStatus, Message, Pace, RestoreCounts, RestoreStatus};
 use super::{Printer, eprint_raw, json};
 use crate::settings::Settings;
 use crate::{escape, size, time};
@@ -161,11 +161,17 @@ impl Reading {
         }
     }
 
-    fn backup_status(self) -> BackupStatus {
-        BackupStatus {
+    fn pace(&self) -> Pace {
+        Pace {
             seconds_elapsed: self.elapsed.as_secs(),
             seconds_remaining: self.seconds_remaining(),
             percent_done: self.fraction(),
+        }
+    }
+
+    fn backup_status(self) -> BackupStatus {
+        BackupStatus {
+            pace: self.pace(),
             total_files: self.items_total,
             files_done: self.items_done,
             total_bytes: self.bytes_total,
@@ -176,24 +182,20 @@ impl Reading {
     }
 
     fn restore_status(self) -> RestoreStatus {
-        RestoreStatus {
-            seconds_elapsed: self.elapsed.as_secs(),
-            seconds_remaining: self.seconds_remaining(),
-            percent_done: self.fraction(),
+        let counts = RestoreCounts {
             total_files: self.items_total,
             files_restored: self.items_done,
             files_skipped: self.items_skipped,
             total_bytes: self.bytes_total,
             bytes_restored: self.bytes_done,
-            ..RestoreStatus::default()
-        }
+            ..RestoreCounts::default()
+        };
+        RestoreStatus { pace: self.pace(), counts }
     }
 
     fn check_status(self) -> CheckStatus {
         CheckStatus {
-            seconds_elapsed: self.elapsed.as_secs(),
-            seconds_remaining: self.seconds_remaining(),
-            percent_done: self.fraction(),
+            pace: self.pace(),
             total_packs: self.items_total,
             packs_done: self.items_done,
             total_bytes: self.bytes_total,
@@ -355,7 +357,7 @@ mod tests {
         counters.working_on(b"/b");
         counters.done_with(b"/a");
         let status = counters.read(Duration::from_secs(10)).backup_status();
-        assert_eq!((status.percent_done, status.seconds_remaining), (0.25, 30));
+        assert_eq!((status.pace.percent_done, status.pace.seconds_remaining), (0.25, 30));
         assert_eq!((status.total_files, status.files_done, status.total_bytes, status.bytes_done), (4, 1, 1000, 250));
         assert_eq!(status.current_files, ["/b"]);
         let line = counters.read(Duration::from_secs(10)).line(Task::Backup);

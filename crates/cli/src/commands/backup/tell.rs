@@ -69,18 +69,7 @@ fn duration(statistics: &Statistics) -> Duration {
 fn summary(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> BackupSummary {
     let statistics = &outcome.snapshot.statistics;
     BackupSummary {
-        files_new: statistics.files_new,
-        files_changed: statistics.files_changed,
-        files_unmodified: statistics.files_unmodified,
-        dirs_new: statistics.dirs_new,
-        dirs_changed: statistics.dirs_changed,
-        dirs_unmodified: statistics.dirs_unmodified,
-        data_blobs: statistics.chunks_new,
-        tree_blobs: 0,
-        data_added: statistics.added_bytes,
-        data_added_packed: statistics.stored_bytes,
-        total_files_processed: statistics.total_files,
-        total_bytes_processed: statistics.total_bytes,
+        counts: objects::counts(statistics),
         total_duration: duration(statistics).as_secs_f64(),
         backup_start: objects::rfc3339_ms(statistics.started_ms, &context.zone),
         backup_end: objects::rfc3339_ms(statistics.ended_ms, &context.zone),

@@ -94,13 +94,15 @@ fn brought_back(app: &BroughtBack) -> messages::BroughtBack {
 fn summary(plan: &Plan<'_>, done: &RestoreSummary, took: Duration) -> messages::RestoreSummary {
     messages::RestoreSummary {
         seconds_elapsed: took.as_secs(),
-        total_files: done.total_files,
-        files_restored: done.files_restored,
-        files_skipped: done.files_skipped,
-        files_deleted: done.files_deleted,
-        total_bytes: done.total_bytes,
-        bytes_restored: done.bytes_restored,
-        bytes_skipped: done.bytes_skipped,
+        counts: messages::RestoreCounts {
+            total_files: done.total_files,
+            files_restored: done.files_restored,
+            files_skipped: done.files_skipped,
+            files_deleted: done.files_deleted,
+            total_bytes: done.total_bytes,
+            bytes_restored: done.bytes_restored,
+            bytes_skipped: done.bytes_skipped,
+        },
         privileged_skipped: done.withheld.count,
         files_verified: done.files_verified,
         dry_run: plan.is_dry_run(),

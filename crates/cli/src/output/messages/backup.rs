@@ -2,19 +2,14 @@
 
 use serde::Serialize;
 
-use super::{AppObject, is_zero};
+use super::{AppObject, BackupCounts, Pace, is_zero};
 
 /// Progress.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct BackupStatus {
-    /// Since the start.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_elapsed: u64,
-    /// Estimated.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_remaining: u64,
-    /// From 0 to 1.
-    pub(crate) percent_done: f64,
+    /// How far it is in time.
+    #[serde(flatten)]
+    pub(crate) pace: Pace,
     /// Estimated until the walk has ended.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) total_files: u64,
@@ -62,30 +57,9 @@ pub(crate) struct BackupVerbose {
 /// The end.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct BackupSummary {
-    /// Files that the parent did not have.
-    pub(crate) files_new: u64,
-    /// Files that were read again.
-    pub(crate) files_changed: u64,
-    /// Files taken over from the parent.
-    pub(crate) files_unmodified: u64,
-    /// Folders that the parent did not have.
-    pub(crate) dirs_new: u64,
-    /// Folders that changed.
-    pub(crate) dirs_changed: u64,
-    /// Folders taken over from the parent.
-    pub(crate) dirs_unmodified: u64,
-    /// New chunks.
-    pub(crate) data_blobs: u64,
-    /// Always 0: new chunks of trees are counted with those of files.
-    pub(crate) tree_blobs: u64,
-    /// New data before compression.
-    pub(crate) data_added: u64,
-    /// New data as stored: how much the repository has grown, headers and trailers included.
-    pub(crate) data_added_packed: u64,
-    /// All files of the snapshot.
-    pub(crate) total_files_processed: u64,
-    /// All their bytes.
-    pub(crate) total_bytes_processed: u64,
+    /// What was done, and how much there is.
+    #[serde(flatten)]
+    pub(crate) counts: BackupCounts,
     /// How long it took.
     pub(crate) total_duration: f64,
     /// When it began.

@@ -2,19 +2,14 @@
 
 use serde::Serialize;
 
-use super::is_zero;
+use super::{Pace, is_zero};
 
 /// `check`: progress. Not restic's.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct CheckStatus {
-    /// Since the start.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_elapsed: u64,
-    /// Estimated.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_remaining: u64,
-    /// From 0 to 1.
-    pub(crate) percent_done: f64,
+    /// How far it is in time.
+    #[serde(flatten)]
+    pub(crate) pace: Pace,
     /// Packs to check.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) total_packs: u64,

@@ -38,8 +38,8 @@ pub(crate) use repair::{
     ReturnedSnapshot, RewrittenSnapshot,
 };
 pub(crate) use repository::{Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version};
-pub(crate) use restore::{BroughtBack, RestoreStatus, RestoreSummary, RestoreVerbose};
-pub(crate) use snapshot::{AppObject, SnapshotObject, SnapshotSummary};
+pub(crate) use restore::{BroughtBack, RestoreCounts, RestoreStatus, RestoreSummary, RestoreVerbose};
+pub(crate) use snapshot::{AppObject, BackupCounts, SnapshotObject, SnapshotSummary};
 
 /// A line of JSON; `message_type` says which. `backup`, `restore` and `check` share type names, as in restic.
 #[derive(Debug, Clone, Serialize)]
@@ -155,6 +155,19 @@ pub(crate) enum Message {
 /// Leaves zeros out, as Go's `omitempty` does.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(number: &u64) -> bool {
+/// How far a long command is in time: what every status begins with.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Pace {
+    /// Since the start.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_elapsed: u64,
+    /// Estimated. Of a restore, not restic's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) seconds_remaining: u64,
+    /// From 0 to 1.
+    pub(crate) percent_done: f64,
+}
+
     *number == 0
 }
 

@@ -2,20 +2,23 @@
 
 use serde::Serialize;
 
-use super::is_zero;
+use super::{Pace, is_zero};
 
 /// Progress.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct RestoreStatus {
-    /// Since the start.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_elapsed: u64,
-    /// Estimated. Not restic's.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) seconds_remaining: u64,
-    /// From 0 to 1.
-    pub(crate) percent_done: f64,
-    /// Files, folders and other entries to restore.
+    /// How far it is in time.
+    #[serde(flatten)]
+    pub(crate) pace: Pace,
+    /// How much is done of how much.
+    #[serde(flatten)]
+    pub(crate) counts: RestoreCounts,
+}
+
+/// How much is restored, of files, folders and other entries.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct RestoreCounts {
+    /// Entries to restore.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) total_files: u64,
     /// Those that are done.
@@ -58,27 +61,9 @@ pub(crate) struct RestoreSummary {
     /// How long it took.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) seconds_elapsed: u64,
-    /// Entries that were to be restored.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) total_files: u64,
-    /// Entries restored.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) files_restored: u64,
-    /// Entries left as they are.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) files_skipped: u64,
-    /// Entries that `--delete` took away.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) files_deleted: u64,
-    /// Bytes that were to be restored.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) total_bytes: u64,
-    /// Bytes written.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) bytes_restored: u64,
-    /// Bytes of files left as they are.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) bytes_skipped: u64,
+    /// How much was done of how much.
+    #[serde(flatten)]
+    pub(crate) counts: RestoreCounts,
     /// Entries, or properties of entries, that need `--privileged`. Not restic's.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) privileged_skipped: u64,

@@ -50,13 +50,21 @@ pub(crate) struct SnapshotObject {
     pub(crate) short_id: String,
 }
 
-/// The statistics that a snapshot carries; the meanings are those of the backup's summary.
+/// The statistics that a snapshot carries.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct SnapshotSummary {
     /// When the backup began.
     pub(crate) backup_start: String,
     /// When it ended.
     pub(crate) backup_end: String,
+    /// What it did, and how much there is.
+    #[serde(flatten)]
+    pub(crate) counts: BackupCounts,
+}
+
+/// What a backup did, as its summary and its snapshot say it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct BackupCounts {
     /// Files that the parent did not have.
     pub(crate) files_new: u64,
     /// Files that were read again.
@@ -75,7 +83,7 @@ pub(crate) struct SnapshotSummary {
     pub(crate) tree_blobs: u64,
     /// New data before compression.
     pub(crate) data_added: u64,
-    /// New data as stored.
+    /// New data as stored: how much the repository has grown, headers and trailers included.
     pub(crate) data_added_packed: u64,
     /// All files of the snapshot.
     pub(crate) total_files_processed: u64,

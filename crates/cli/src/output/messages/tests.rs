@@ -59,7 +59,8 @@ fn a_checks_summary_has_restics_fields_and_then_ours() {
 
 #[test]
 fn zeros_of_a_status_are_left_out() {
-    let status = BackupStatus { percent_done: 0.5, files_done: 3, ..Default::default() };
+    let pace = Pace { percent_done: 0.5, ..Pace::default() };
+    let status = BackupStatus { pace, files_done: 3, ..Default::default() };
     let expected = json!({ "message_type": "status", "percent_done": 0.5, "files_done": 3 });
     assert_eq!(value(&Message::BackupStatus(status)), expected);
 }
@@ -88,4 +89,35 @@ fn snapshots_and_keys_have_restics_fields() {
     let stat = DiffStatistics::default();
     assert_eq!(fields(&stat.added).join(" "), "files dirs others bytes");
     assert_eq!(fields(&stat).join(" "), "source_snapshot target_snapshot changed_files added removed");
+}
+
+#[test]
+fn lines_are_byte_for_byte_what_programs_have_read_so_far() {
+    let pace = Pace { seconds_elapsed: 10, seconds_remaining: 30, percent_done: 0.25 };
+    let status = BackupStatus { pace, total_files: 4, files_done: 1, ..Default::default() };
+    let counts = RestoreCounts { total_files: 4, files_restored: 1, total_bytes: 9, ..Default::default() };
+    let restored =
+        RestoreSummary { seconds_elapsed: 5, counts: counts.clone(), target: "/t".into(), ..Default::default() };
+    let backed_up = BackupSummary { counts: BackupCounts { files_new: 1, ..Default::default() }, ..Default::default() };
+    let zeros = r#""files_changed":0,"files_unmodified":0,"dirs_new":0,"dirs_changed":0,"dirs_unmodified":0,"data_blobs":0,"tree_blobs":0,"data_added":0,"data_added_packed":0,"total_files_processed":0,"total_bytes_processed":0"#;
+    for (message, expected) in [
+        (
+            Message::BackupStatus(status),
+            r#"{"message_type":"status","seconds_elapsed":10,"seconds_remaining":30,"percent_done":0.25,"total_files":4,"files_done":1}"#.to_owned(),
+        ),
+        (
+            Message::RestoreStatus(RestoreStatus { pace, counts }),
+            r#"{"message_type":"status","seconds_elapsed":10,"seconds_remaining":30,"percent_done":0.25,"total_files":4,"files_restored":1,"total_bytes":9}"#.to_owned(),
+        ),
+        (
+            Message::RestoreSummary(restored),
+            r#"{"message_type":"summary","seconds_elapsed":5,"total_files":4,"files_restored":1,"total_bytes":9,"target":"/t","snapshot_id":""}"#.to_owned(),
+        ),
+        (
+            Message::BackupSummary(backed_up),
+            format!(r#"{{"message_type":"summary","files_new":1,{zeros},"total_duration":0.0,"backup_start":"","backup_end":"","error_count":0}}"#),
+        ),
+    ] {
+        assert_eq!(crate::output::json::line(&message), format!("{expected}\n"));
+    }
 }
