@@ -1,7 +1,8 @@
-//! Which snapshots a command is about: names and filters, compared with what is in the repository.
+//! Which snapshots, and which other objects, a command is about: names and filters, compared with what is in the
+//! repository.
 //!
 //! Never: reads trees, but for the one path that a selector names.
-//! Invariant: an id that fits no snapshot, or more than one, is an error; a filter that fits none is not.
+//! Invariant: an id that fits nothing, or more than one thing, is an error; a filter that fits no snapshot is not.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,11 +11,11 @@ use std::path::{Path, PathBuf};
 use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::select::{self, Filter, Named};
 use treering_snapshot::{Node, Snapshot};
-use treering_store::{ChunkReader, Repository};
+use treering_store::{ChunkReader, PackName, Repository};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Kind};
 use crate::output::Printer;
-use crate::selector::Selector;
+use crate::selector::{IdPrefix, Selector};
 
 /// All snapshots; tells of those that cannot be read.
 pub(crate) fn all(repository: &Repository, printer: Printer) -> Result<AllSnapshots, Failure> {
@@ -67,4 +68,22 @@ pub(crate) fn refuse_path(selector: &Selector) -> Result<(), Failure> {
         Some(path) => Err(Failure::usage("this command is about whole snapshots")
             .next(format!("Leave out `:{}`.", String::from_utf8_lossy(path)))),
     }
+}
+
+/// The one of these whose id begins so; `what` is what it is called.
+pub(crate) fn only<T: ToString>(all: impl Iterator<Item = T>, id: &IdPrefix, what: &str) -> Result<T, Failure> {
+    let mut matching = all.filter(|one| id.matches(&one.to_string()));
+    match (matching.next(), matching.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(Failure::new(Kind::Failed, format!("there is no {what} {id}"))),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("more than one {what} begins with {id}")).next("Give more digits."))
+        }
+    }
+}
+
+/// The one pack whose id begins so.
+pub(crate) fn pack(repository: &Repository, id: &IdPrefix) -> Result<PackName, Failure> {
+    let found = only(repository.list_packs()?.into_iter().map(|(name, _)| name), id, "pack");
+    found.map_err(|failure| failure.or_next("`treering check` names the packs that are damaged."))
 }

@@ -144,6 +144,12 @@ impl Failure {
             _ => Some(self.render_text()),
         }
     }
+    /// Says what to do next, if nothing better is known.
+    pub(crate) fn or_next(mut self, next: &str) -> Self {
+        self.next.get_or_insert_with(|| next.to_owned());
+        self
+    }
+
 
     /// What happened and why, on one line.
     pub(crate) fn message(&self) -> String {

@@ -10,7 +10,7 @@ use treering_chunk::{ChunkId, ChunkKind};
 use treering_snapshot::SnapshotError;
 use treering_snapshot::tree::TreeReader;
 use treering_store::storage::Area;
-use treering_store::{PackKind, PackName, RecordName, Repository};
+use treering_store::{PackKind, Repository};
 
 use super::init::encryption_name;
 use super::key;
@@ -89,9 +89,7 @@ fn tree(context: &Context, opened: &Opened, args: &CatArgs) -> Result<Value, Fai
 }
 
 fn pack(repository: &Repository, id: &IdPrefix) -> Result<Value, Failure> {
-    let names = repository.list_packs()?.into_iter().map(|(name, _)| name.to_string());
-    let name = PackName::from_hex(&only(names, id, "pack")?).ok_or_else(|| none("pack", id))?;
-    let contents = repository.pack_contents(name)?;
+    let contents = repository.pack_contents(choice::pack(repository, id)?)?;
     let chunks = contents.chunks.iter().map(|(id, kind, raw_len)| {
         json!({ "id": id.to_string(), "type": chunk_kind(*kind), "uncompressed_length": raw_len })
     });
@@ -104,22 +102,21 @@ fn pack(repository: &Repository, id: &IdPrefix) -> Result<Value, Failure> {
 }
 
 fn record(repository: &Repository, id: &IdPrefix) -> Result<Value, Failure> {
-    for area in [Area::Records, Area::Snapshots] {
-        let names = repository.list_records(area)?.into_iter().map(|name| name.to_string());
-        let Ok(name) = only(names, id, "record") else { continue };
-        let name = RecordName::from_hex(&name).ok_or_else(|| none("record", id))?;
-        let record = repository.read_record(area, name)?;
-        let (kind, flags, length) = (record.kind.0, record.flags, record.body.len());
-        return Ok(json!({ "id": name.to_string(), "kind": kind, "flags": flags, "body_length": length }));
-    }
-    Err(none("record", id))
+    let snapshots = repository.list_records(Area::Snapshots)?;
+    let name =
+        choice::only(repository.list_records(Area::Records)?.into_iter().chain(snapshots.clone()), id, "record")?;
+    let area = if snapshots.contains(&name) { Area::Snapshots } else { Area::Records };
+    let record = repository.read_record(area, name)?;
+    let (kind, flags, length) = (record.kind.0, record.flags, record.body.len());
+    Ok(json!({ "id": name.to_string(), "kind": kind, "flags": flags, "body_length": length }))
 }
 
 fn slot(context: &Context, opened: &Opened, id: &IdPrefix) -> Result<Value, Failure> {
     let name = key::find(opened, id)?;
     let current = opened.repository.find_key(&opened.unlock).is_ok_and(|current| current == name);
     let slots = opened.repository.list_keys()?;
-    let slot = slots.iter().find(|slot| slot.name == name).ok_or_else(|| none("key", id))?;
+    let slot = slots.iter().find(|slot| slot.name == name);
+    let slot = slot.ok_or_else(|| Failure::new(Kind::Failed, format!("the key {id} was removed meanwhile")))?;
     Ok(serde_json::to_value(key::info(context, slot, current)).unwrap_or_default())
 }
 
@@ -149,20 +146,6 @@ fn id(args: &CatArgs) -> Result<&IdPrefix, Failure> {
         SnapshotRef::Id(prefix) => Ok(prefix),
         SnapshotRef::Latest { .. } => Err(Failure::usage("only snapshots can be named by their age")),
     }
-}
-
-/// The one name that begins so.
-fn only(names: impl Iterator<Item = String>, id: &IdPrefix, what: &str) -> Result<String, Failure> {
-    let mut matching = names.filter(|name| id.matches(name));
-    match (matching.next(), matching.next()) {
-        (Some(name), None) => Ok(name),
-        (None, _) => Err(none(what, id)),
-        (Some(_), Some(_)) => Err(Failure::usage(format!("more than one {what} begins with {id}"))),
-    }
-}
-
-fn none(what: &str, id: &IdPrefix) -> Failure {
-    Failure::new(Kind::Failed, format!("there is no {what} {id}"))
 }
 
 fn chunk_kind(kind: ChunkKind) -> &'static str {

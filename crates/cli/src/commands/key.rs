@@ -19,7 +19,7 @@ use crate::output::table::{Content, Table};
 use crate::password::{self, Ask};
 use crate::selector::{IdPrefix, SHORT_ID_LEN};
 use crate::settings::{NewSlot, Verbosity};
-use crate::{clock, escape, time};
+use crate::{choice, clock, escape, time};
 
 /// Readable only to its owner.
 const PRIVATE_MODE: u32 = 0o600;
@@ -86,13 +86,8 @@ fn remove(context: &Context, opened: &Opened, id: &IdPrefix) -> Outcome {
 
 /// The one slot whose name begins so.
 pub(crate) fn find(opened: &Opened, id: &IdPrefix) -> Result<String, Failure> {
-    let slots = opened.repository.list_keys()?;
-    let mut matching = slots.into_iter().filter(|slot| id.matches(&slot.name));
-    match (matching.next(), matching.next()) {
-        (Some(slot), None) => Ok(slot.name),
-        (None, _) => Err(Failure::new(Kind::Failed, format!("there is no key {id}")).next("See `treering key list`.")),
-        (Some(_), Some(_)) => Err(Failure::usage(format!("more than one key begins with {id}"))),
-    }
+    let slots = opened.repository.list_keys()?.into_iter();
+    choice::only(slots.map(|slot| slot.name), id, "key").map_err(|failure| failure.or_next("See `treering key list`."))
 }
 
 /// To standard output a key goes last, for nobody can be asked whether it arrived; into a file it goes first.

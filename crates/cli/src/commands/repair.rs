@@ -11,7 +11,7 @@ use treering_snapshot::repair::{
     SnapshotsRepaired, repair_packs, repair_snapshots,
 };
 use treering_store::storage::Area;
-use treering_store::{CopyFinding, CopyRepair, PackName, RecordName, Repository};
+use treering_store::{CopyFinding, CopyRepair, RecordName};
 
 use crate::args::{RepairArgs, RepairCommand, RepairPacksArgs, RepairSnapshotsArgs};
 use crate::context::{Context, Opened};
@@ -23,9 +23,8 @@ use crate::output::messages::{
 };
 use crate::output::progress::Task;
 use crate::output::{objects, table};
-use crate::selector::IdPrefix;
 use crate::settings::Verbosity;
-use crate::{escape, process, size, time};
+use crate::{choice, escape, process, size, time};
 
 /// How many paths are named for each snapshot, in text.
 const PATHS_SHOWN: usize = 100;
@@ -70,7 +69,7 @@ fn index(context: &Context, opened: &Opened, dry_run: bool) -> Outcome {
 fn packs(context: &Context, opened: &Opened, args: &RepairPacksArgs) -> Outcome {
     let dry_run = args.dry_run.dry_run;
     let options = PackRepairOptions {
-        packs: args.packs.iter().map(|id| find_pack(&opened.repository, id)).collect::<Result<_, _>>()?,
+        packs: args.packs.iter().map(|id| choice::pack(&opened.repository, id)).collect::<Result<_, _>>()?,
         read_data: args.read_data,
         compression: context.settings.compression.for_store(),
         dry_run,
@@ -96,17 +95,6 @@ fn packs(context: &Context, opened: &Opened, args: &RepairPacksArgs) -> Outcome 
 
 fn chunks(number: u64) -> String {
     table::count(number, "chunk")
-}
-
-/// The one pack whose id begins so.
-fn find_pack(repository: &Repository, id: &IdPrefix) -> Result<PackName, Failure> {
-    let packs = repository.list_packs()?;
-    let mut matching = packs.into_iter().map(|(name, _)| name).filter(|name| id.matches(&name.to_string()));
-    match (matching.next(), matching.next()) {
-        (Some(name), None) => Ok(name),
-        (None, _) => Err(Failure::new(Kind::Failed, format!("there is no pack {id}"))),
-        (Some(_), Some(_)) => Err(Failure::usage(format!("more than one pack begins with {id}"))),
-    }
 }
 
 fn tell_packs_json(context: &Context, repaired: &PacksRepaired, dry_run: bool) -> Outcome {
