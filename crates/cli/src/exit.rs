@@ -15,6 +15,9 @@ use std::process::ExitCode;
 use crate::escape;
 use crate::output::messages::ExitError;
 
+/// What messages call it.
+const STDOUT: &str = "standard output";
+
 /// What kind of end it is. The codes are restic's where the meaning is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -111,7 +114,12 @@ impl Failure {
             io::ErrorKind::BrokenPipe => Kind::ReaderLeft,
             _ => kind_of_io(error),
         };
-        Failure::new(kind, "cannot write to standard output").because(error)
+        Failure::new(kind, format!("cannot write to {STDOUT}")).because(error)
+    }
+
+    /// The same failure, of a file that was written in its stead.
+    pub(crate) fn into_file(self, path: &Path) -> Self {
+        Failure { happened: self.happened.replace(STDOUT, &path.display().to_string()), ..self }
     }
 
     /// Adds an error and everything below it as the causes.

@@ -124,6 +124,36 @@ fn a_dumped_folder_is_an_archive_that_tar_unpacks() {
 }
 
 #[test]
+fn a_dump_that_finds_nothing_leaves_its_target_alone() {
+    let home = Home::new();
+    home.write("a", "hello");
+    home.backup();
+    let target = home.path("target");
+    fs::write(&target, "precious").unwrap();
+    home.run(["dump", "latest", "/nowhere", "--target", "target"]).expect(1);
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    let file = home.path("src/a").display().to_string();
+    home.run(["dump", "latest", &file, "--target", "target"]).expect(0);
+    assert_eq!(fs::read(&target).unwrap(), b"hello");
+    home.run(["dump", "latest", &file, "--target", "/dev/null"]).expect(0);
+    let full = home.run(["dump", "latest", &file, "--target", "/dev/full"]).expect(14);
+    assert!(full.stderr.contains("cannot write to /dev/full"), "{}", full.stderr);
+}
+
+#[test]
+fn the_parent_may_be_of_another_group() {
+    let home = Home::new();
+    home.write("one/a", "hello");
+    home.run(["backup", "src/one"]).expect(0);
+    let parent = |args: &[&str]| {
+        let ran = home.run(["backup", "src", "--dry-run"].iter().chain(args)).expect(0);
+        ran.stdout.contains("using parent snapshot")
+    };
+    assert!(!parent(&[]) && !parent(&["--group-by", "host,paths"]));
+    assert!(parent(&["--group-by", "host"]) && parent(&["-g", ""]));
+}
+
+#[test]
 fn an_unencrypted_repository_is_opened_without_a_key_and_refuses_one() {
     let home = Home::empty();
     home.write("a", "hello");
