@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::ValueError;
+use super::values::{self, DAY, HOUR, ValueError, duration};
 use crate::size;
 
 /// Verify the repository.
@@ -86,34 +86,12 @@ impl fmt::Display for SubsetError {
 
 impl std::error::Error for SubsetError {}
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-
 /// Months are left out: `m` would be minutes to some and months to others.
 fn age(text: &str) -> Result<Duration, ValueError> {
     let units = [('w', 7 * DAY), ('d', DAY), ('h', HOUR)];
-    add_up(text, &units)
+    values::add_up(text, &units)
         .filter(|age| !age.is_zero())
         .ok_or(ValueError("write weeks, days and hours, as in 30d, 2w or 1d12h"))
-}
-
-fn duration(text: &str) -> Result<Duration, ValueError> {
-    let units = [('h', HOUR), ('m', MINUTE), ('s', 1)];
-    add_up(text, &units).ok_or(ValueError("write hours, minutes and seconds, as in 20m, 1h30m or 90s"))
-}
-
-/// Numbers with units, each unit once and the large ones first.
-fn add_up(text: &str, units: &[(char, u64)]) -> Option<Duration> {
-    let (mut rest, mut units, mut seconds) = (text.trim(), units.iter(), 0_u64);
-    while !rest.is_empty() {
-        let (number, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let letter = behind.chars().next()?;
-        let (_, worth) = units.find(|(unit, _)| *unit == letter)?;
-        seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(*worth)?)?;
-        rest = behind.strip_prefix(letter)?;
-    }
-    (!text.trim().is_empty()).then(|| Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -136,12 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn ages_and_durations() {
+    fn ages() {
         let seconds = |read: Result<Duration, ValueError>| read.ok().map(|duration| duration.as_secs());
         assert_eq!(seconds(age("30d")), Some(30 * DAY));
         assert_eq!(seconds(age("2w1d12h")), Some(15 * DAY + 12 * HOUR));
-        assert_eq!(seconds(duration("1h30m")), Some(5400));
-        assert_eq!(seconds(duration(" 90s ")), Some(90));
         for bad in [
             "",
             "30",
@@ -159,7 +135,5 @@ mod tests {
         ] {
             assert_eq!(seconds(age(bad)), None, "{bad}");
         }
-        assert_eq!(seconds(duration("0s")), Some(0));
-        assert_eq!((seconds(duration("1d")), seconds(duration(""))), (None, None));
     }
 }

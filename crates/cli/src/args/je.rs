@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use treering_je::log::Lsn;
 use treering_snapshot::retention::WATCH_TAG;
 
-use super::prune::duration;
+use super::values::duration;
 use super::{BackupArgs, RestoreArgs, SnapshotFilterArgs};
 
 /// Work with Berkeley DB Java Edition environments.

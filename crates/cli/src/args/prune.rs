@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use treering_snapshot::prune::Unused;
 
-use super::values::{ValueError, selector, size};
+use super::values::{ValueError, duration, selector, size};
 use super::{KeepArgs, SnapshotFilterArgs};
 use crate::selector::Selector;
 
@@ -37,7 +37,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8M")]
     pub(crate) repack_smaller_than: u64,
 
-    /// Start nothing long any more after this time: 90s, 20m, 2h.
+    /// Start nothing long any more after this time: 90s, 20m, 1h30m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) max_duration: Option<Duration>,
 
@@ -77,39 +77,17 @@ fn unused(text: &str) -> Result<Unused, ValueError> {
     }
 }
 
-/// Reads a time span: digits and one of `s`, `m`, `h`, `d`.
-pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
-    const WRONG: ValueError = ValueError("give a number and a unit: 90s, 20m, 2h or 1d");
-    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or(WRONG)?;
-    let (number, unit) = text.split_at(split);
-    let seconds: u64 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(WRONG),
-    };
-    let number = number.parse::<u64>().map_err(|_| WRONG)?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or(WRONG)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn limits_and_times_are_read_or_refused() {
+    fn limits_are_read_or_refused() {
         assert_eq!(unused("5%").unwrap(), Unused::Percent(5.0));
         assert_eq!(unused("1K").unwrap(), Unused::Bytes(1024));
         assert_eq!(unused("unlimited").unwrap(), Unused::Unlimited);
         for wrong in ["", "%", "101%", "-1%", "NaN%", "1KB", "some"] {
             assert!(unused(wrong).is_err(), "{wrong}");
-        }
-        for (text, seconds) in [("90s", 90), ("20m", 1200), ("2h", 7200), ("1d", 86_400)] {
-            assert_eq!(duration(text).unwrap().as_secs(), seconds);
-        }
-        for wrong in ["", "5", "m", "1.5h", "-1h", "1w", "99999999999999999999s", "999999999999999999d"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 }

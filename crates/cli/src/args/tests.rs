@@ -101,7 +101,7 @@ fn values_are_checked() {
         "treering check --read-data-subset 3/2",
         "treering check --read-data-subset 0%",
         "treering check --max-age 1m",
-        "treering check --max-duration 1d",
+        "treering check --max-duration 1w",
         "treering forget abc",
         "treering forget --keep-last -1",
         "treering forget --keep-last",

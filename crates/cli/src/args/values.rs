@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use treering_snapshot::select::GroupBy;
@@ -181,6 +182,32 @@ pub(crate) fn read_concurrency(text: &str) -> Result<NonZeroUsize, ValueError> {
     }
 }
 
+/// Seconds in a minute.
+const MINUTE: u64 = 60;
+/// Seconds in an hour.
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+/// Seconds in a day.
+pub(crate) const DAY: u64 = 24 * HOUR;
+
+/// Reads how long something may take.
+pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
+    let units = [('d', DAY), ('h', HOUR), ('m', MINUTE), ('s', 1)];
+    add_up(text, &units).ok_or(ValueError("write days, hours, minutes and seconds, as in 20m, 1h30m or 90s"))
+}
+
+/// Numbers with units, each unit once and the large ones first.
+pub(crate) fn add_up(text: &str, units: &[(char, u64)]) -> Option<Duration> {
+    let (mut rest, mut units, mut seconds) = (text.trim(), units.iter(), 0_u64);
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let letter = behind.chars().next()?;
+        let (_, worth) = units.find(|(unit, _)| *unit == letter)?;
+        seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(*worth)?)?;
+        rest = behind.strip_prefix(letter)?;
+    }
+    (!text.trim().is_empty()).then(|| Duration::from_secs(seconds))
+}
+
 /// A value outside of what is accepted; says what is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ValueError(pub(crate) &'static str);
@@ -192,3 +219,19 @@ impl fmt::Display for ValueError {
 }
 
 impl std::error::Error for ValueError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in
+            [("90s", 90), (" 90s ", 90), ("20m", 1200), ("2h", 7200), ("1h30m", 5400), ("1d", 86_400), ("0s", 0)]
+        {
+            assert_eq!(duration(text).unwrap().as_secs(), seconds);
+        }
+        let wrong = ["", "5", "m", "1.5h", "-1h", "1w", "30m1h", "99999999999999999999s", "999999999999999999d"];
+        assert!(wrong.iter().all(|text| duration(text).is_err()));
+    }
+}
