@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use treering_snapshot::select::GroupBy;
 
-use super::values::{AppChoice, IfPresent, TagList, read_concurrency, selector, size};
+use super::values::{AppChoice, IfPresent, TagList, group_by, read_concurrency, selector, size};
 use super::{ExcludeArgs, H2BackupArgs, JeCaptureArgs, JeHandoverArgs, JpomBackupArgs};
 use crate::selector::Selector;
 
@@ -91,6 +92,11 @@ pub(crate) struct BackupArgs {
     /// Compare with this snapshot. [default: the newest one of the same host and paths]
     #[arg(long, value_name = "SNAPSHOT", value_parser = selector(), conflicts_with = "force")]
     pub(crate) parent: Option<Selector>,
+
+    /// The parent is the newest snapshot that has these in common: host, paths, tags; '' for the newest of all.
+    #[arg(short = 'g', long, value_name = "LIST", value_parser = group_by, default_value = "host,paths")]
+    #[arg(conflicts_with_all = ["parent", "force"])]
+    pub(crate) group_by: GroupBy,
 
     /// Read all files, also those that have not changed.
     #[arg(short, long)]

@@ -77,6 +77,7 @@ fn conflicts_are_errors() {
         "treering check --packs --read-data",
         "treering check --packs --max-age 1d",
         "treering check --read-data --read-data-subset 1/2",
+        "treering backup --group-by host --parent latest /x",
         "treering key add --new-password-file /f --new-key-file /k",
     ] {
         assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
@@ -150,6 +151,8 @@ fn restore_names_its_snapshot_in_three_ways() {
     let args = restore("treering restore --at 2026-11-20 --path /srv/je --host h -t /t");
     assert_eq!(args.at.as_deref(), Some("2026-11-20"));
     assert_eq!(args.filter.path, [std::path::PathBuf::from("/srv/je")]);
+    assert_eq!(backup("treering backup /a").group_by, GroupBy::default());
+    assert_eq!(backup("treering backup /a -g host").group_by, GroupBy { host: true, paths: false, tags: false });
 }
 
 fn keep(line: &str) -> KeepArgs {

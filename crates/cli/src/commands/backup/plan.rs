@@ -12,7 +12,7 @@ use treering_snapshot::SnapshotName;
 use treering_snapshot::backup::{BackupOptions, Description, Marker};
 use treering_snapshot::capture::Application;
 use treering_snapshot::record::AllSnapshots;
-use treering_snapshot::select::{self, Filter, GroupBy, Named, Planned};
+use treering_snapshot::select::{self, Filter, Named, Planned};
 use treering_store::{Compression, SessionMode};
 
 use crate::applications::Ways;
@@ -139,7 +139,7 @@ fn stored_paths(source: &Source) -> Result<Vec<PathBuf>, Failure> {
     }
 }
 
-/// What to compare with: what was typed, or the newest snapshot of the same host and paths.
+/// What to compare with: what was typed, or the newest snapshot of the same group, by default of the same host and paths.
 fn parent(
     args: &BackupArgs,
     settings: &BackupSettings,
@@ -153,7 +153,7 @@ fn parent(
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
     let time = objects::stored_time(settings.time);
     let planned = Planned { host: &settings.host, paths: &paths, tags: &settings.tags, time };
-    let found = select::find_parent(all, &planned, GroupBy::default()).filter(|_| !args.force);
+    let found = select::find_parent(all, &planned, args.group_by).filter(|_| !args.force);
     Ok(found.cloned())
 }
 
