@@ -65,11 +65,12 @@ impl Printer {
         eprint_raw(&line);
     }
 
-    /// A warning for people; nothing in JSON mode.
+    /// Something that should be known and is no failure: on standard error, in both modes.
     pub(crate) fn warn(self, warning: &str) {
-        if !self.json {
-            eprint_raw(&format!("warning: {}\n", escape::text(warning)));
-        }
+        eprint_raw(&match self.json {
+            true => json::line(&messages::Message::Warning(messages::Warning { message: warning.to_owned() })),
+            false => format!("warning: {}\n", escape::text(warning)),
+        });
     }
 }
 

@@ -84,6 +84,19 @@ fn failures_are_json_on_standard_error() {
 }
 
 #[test]
+fn warnings_are_told_in_json_too() {
+    let home = Home::new();
+    home.write("a", "x");
+    let list = home.write("list", "src/a\nsrc/nothing*\n");
+    let ran = home.run(["backup", "--json", "--files-from", list.to_str().unwrap()]).expect(0);
+    let warning: Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(warning["message_type"], "warning");
+    assert!(warning["message"].as_str().unwrap().contains("nothing matches src/nothing*"), "{warning}");
+    let ran = home.run(["backup", "--files-from", list.to_str().unwrap()]).expect(0);
+    assert!(ran.stderr.starts_with("warning: --files-from: nothing matches"), "{}", ran.stderr);
+}
+
+#[test]
 fn forget_drops_what_is_named_and_says_that_no_space_is_freed() {
     let home = Home::new();
     home.write("a", "hello");

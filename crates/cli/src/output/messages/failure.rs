@@ -31,6 +31,13 @@ impl From<&Failure> for ExitError {
     }
 }
 
+/// Something that should be known and is no failure. Not restic's.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Warning {
+    /// What it is.
+    pub(crate) message: String,
+}
+
 /// One item failed, and the command went on.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ItemError {

@@ -26,7 +26,7 @@ use serde::Serialize;
 pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
 pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
 pub(crate) use check::{CheckStatus, CheckSummary};
-pub(crate) use failure::{ExitError, ItemError};
+pub(crate) use failure::{ExitError, ItemError, Warning};
 pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
 pub(crate) use h2::{H2Finding, H2Map, H2Report};
 pub(crate) use je::{JeEnvironment, JeFinding, JeStake, JeVerified};
@@ -99,6 +99,9 @@ pub(crate) enum Message {
     /// One item failed. On standard error.
     #[serde(rename = "error")]
     Error(ItemError),
+    /// Something should be known. On standard error.
+    #[serde(rename = "warning")]
+    Warning(Warning),
     /// `ls`: the snapshot, before its nodes.
     #[serde(rename = "snapshot")]
     Snapshot(Box<SnapshotObject>),
@@ -152,9 +155,6 @@ pub(crate) enum Message {
     Version(Version),
 }
 
-/// Leaves zeros out, as Go's `omitempty` does.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn is_zero(number: &u64) -> bool {
 /// How far a long command is in time: what every status begins with.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Pace {
@@ -168,6 +168,9 @@ pub(crate) struct Pace {
     pub(crate) percent_done: f64,
 }
 
+/// Leaves zeros out, as Go's `omitempty` does.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 

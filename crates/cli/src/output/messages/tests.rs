@@ -27,6 +27,7 @@ fn messages_say_their_type() {
         (Message::RestoreSummary(RestoreSummary::default()), "summary"),
         (Message::CheckSummary(CheckSummary::default()), "summary"),
         (Message::Error(ItemError::default()), "error"),
+        (Message::Warning(Warning::default()), "warning"),
         (Message::Snapshot(Box::default()), "snapshot"),
         (Message::Node(NodeMessage::default()), "node"),
         (Message::Change(DiffChange::default()), "change"),
