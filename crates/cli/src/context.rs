@@ -159,10 +159,11 @@ impl From<Unopened> for Failure {
 /// Reads a key file; a file that is none is refused as such.
 pub(crate) fn read_key_file(path: &Path) -> Result<KeyFile, Failure> {
     use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| Failure::io("open the key file", path, &error))?;
+    let failed = |verb, error| Failure::io(verb, path, &error).next("Check --key-file and TREERING_KEY_FILE.");
+    let file = std::fs::File::open(path).map_err(|error| failed("open the key file", error))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_MOST_BYTES as usize));
     let read = file.take(KEY_FILE_MOST_BYTES).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::io("read the key file", path, &error))?;
+    read.map_err(|error| failed("read the key file", error))?;
     let parsed = match std::str::from_utf8(&bytes) {
         Ok(text) => KeyFile::parse(text),
         Err(_) => Err("it is not text"),

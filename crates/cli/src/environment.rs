@@ -83,7 +83,8 @@ impl Environment {
             ignore_ctime: parsed(lookup, "TREERING_IGNORE_CTIME", parse_bool)?.unwrap_or(false),
             ignore_inode: parsed(lookup, "TREERING_IGNORE_INODE", parse_bool)?.unwrap_or(false),
             user_cache_dir: path("XDG_CACHE_HOME").or_else(|| path("HOME").map(|home| home.join(".cache"))),
-            user_name: text(lookup, "USER")?.or(text(lookup, "LOGNAME")?),
+            // Not ours to complain about.
+            user_name: ["USER", "LOGNAME"].iter().find_map(|name| value(lookup, name)?.into_string().ok()),
             temp_folder: path("TMPDIR"),
         })
     }
@@ -197,8 +198,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf8_is_an_error() {
+    fn text_that_is_not_utf8_is_an_error_in_a_variable_of_ours() {
         let lookup = |name: &str| (name == "TREERING_HOST").then(|| OsString::from_vec(vec![0xff]));
         assert_eq!(Environment::from_lookup(&lookup).unwrap_err().kind, Kind::Usage);
+        let lookup = |name: &str| match name {
+            "USER" => Some(OsString::from_vec(vec![0xff])),
+            "LOGNAME" => Some("ann".into()),
+            _ => None,
+        };
+        assert_eq!(Environment::from_lookup(&lookup).unwrap().user_name.as_deref(), Some("ann"));
     }
 }

@@ -144,6 +144,12 @@ impl Failure {
         self
     }
 
+    /// Says what to do next, if nothing better is known.
+    pub(crate) fn or_next(mut self, next: &str) -> Self {
+        self.next.get_or_insert_with(|| next.to_owned());
+        self
+    }
+
     /// The last message of the process, for standard error: a line for each part, or one JSON object.
     pub(crate) fn render(&self, json: bool) -> Option<String> {
         match self.kind {
@@ -152,12 +158,6 @@ impl Failure {
             _ => Some(self.render_text()),
         }
     }
-    /// Says what to do next, if nothing better is known.
-    pub(crate) fn or_next(mut self, next: &str) -> Self {
-        self.next.get_or_insert_with(|| next.to_owned());
-        self
-    }
-
 
     /// What happened and why, on one line.
     pub(crate) fn message(&self) -> String {

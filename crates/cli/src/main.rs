@@ -101,10 +101,8 @@ fn parse_failure(text: &str) -> Failure {
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let wrong = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let failure = Failure::usage(wrong.trim_start_matches("error: "));
-    match text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
-        Some(tip) => failure.next(tip),
-        None => failure,
-    }
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    failure.next(tip.unwrap_or("`treering COMMAND --help` says what may be typed."))
 }
 
 #[cfg(test)]
@@ -116,5 +114,6 @@ mod tests {
         let failure = parse_failure("error: two\n  <A>\n\n  tip: try\n\nUsage: x\n");
         assert_eq!((failure.kind, failure.message().as_str()), (Kind::Usage, "two <A>"));
         assert_eq!(failure.next.as_deref(), Some("try"));
+        assert!(parse_failure("error: one\n").next.unwrap().contains("--help"));
     }
 }

@@ -64,8 +64,10 @@ pub(crate) fn read(source: &PassphraseSource, ask: Ask) -> Result<Passphrase, Fa
 }
 
 fn from_file(path: &Path) -> Result<Passphrase, Failure> {
-    let file = File::open(path).map_err(|error| Failure::io("open the password file", path, &error))?;
-    let line = first_line(file).map_err(|error| Failure::io("read the password file", path, &error))?;
+    let failed =
+        |verb, error| Failure::io(verb, path, &error).next("Check --password-file and TREERING_PASSWORD_FILE.");
+    let file = File::open(path).map_err(|error| failed("open the password file", error))?;
+    let line = first_line(file).map_err(|error| failed("read the password file", error))?;
     checked(line, &format!("the password file {}", path.display()))
 }
 
@@ -80,7 +82,8 @@ fn from_command(command: &str) -> Result<Passphrase, Failure> {
     let line = child.stdout.take().map_or_else(|| Ok(Passphrase::default()), first_line);
     let status = child.wait().map_err(run)?;
     if !status.success() {
-        return Err(Failure::new(Kind::Failed, format!("the password command {program} failed with {status}")));
+        return Err(Failure::new(Kind::Failed, format!("the password command {program} failed with {status}"))
+            .next("Run it by itself to see why: it must print the passphrase and end with 0."));
     }
     checked(line.map_err(run)?, &format!("the password command {program}"))
 }

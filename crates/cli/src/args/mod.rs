@@ -64,13 +64,28 @@ Exit codes:
     1   failed, nothing was committed
     2   the command line or a TREERING_* variable is wrong
     3   done, but incomplete: a source could not be read, or an entry was not restored
-    5   something in the repository is damaged
+    5   something in the repository, or in an application's files, is damaged
     6   the snapshot is saved, but an application in it is not known to be consistent
     10  there is no repository at this place
     12  wrong passphrase or key file
     13  the repository's version or one of its features is not supported
     14  out of space; the repository is intact
     130 interrupted (SIGINT), 143 terminated (SIGTERM); the repository is intact
+    141 whoever read standard output has left
+
+Environment variables; what is typed beats them, and an invalid value is an error:
+    TREERING_REPOSITORY, TREERING_REPOSITORY_FILE
+        where the repository is
+    TREERING_KEY_FILE, TREERING_PASSWORD, TREERING_PASSWORD_FILE, TREERING_PASSWORD_COMMAND
+        what opens it; if an option of that kind is typed, none of these counts
+    TREERING_KEY_HINT, TREERING_CACHE_DIR, TREERING_COMPRESSION
+        as the options of these names
+    TREERING_HOST
+        the host name of new snapshots, and the one whose snapshots commands consider
+    TREERING_READ_CONCURRENCY, TREERING_IGNORE_INODE, TREERING_IGNORE_CTIME
+        as the options of backup
+    TREERING_PROGRESS_FPS
+        how often a second progress is shown, above 0 and up to 60; also where there is no terminal
 
 Sizes are powers of 1024: 10M, 1.5G. Times are local unless they carry an offset: '2026-11-20 03:00'.
 A snapshot is named by its id (at least 4 digits of it), `latest` or `latest~N`; `:/sub/path` behind it picks a part.";

@@ -1,4 +1,4 @@
-//! Options that restic has and treering refuses, each with its reason.
+//! Options and commands that restic has and treering refuses, each with its reason.
 //!
 //! A meaningless option is never accepted in silence: a script that relies on it would believe it.
 
@@ -25,26 +25,41 @@ const REASONS: &[(&str, &str)] = &[
     ("--no-scan", "the size is estimated while the backup runs; there is no scan to leave out"),
     ("--prune", "dropping snapshots and freeing space are two commands: run `treering prune` afterwards"),
     ("--unsafe-allow-remove-all", "name the snapshots to drop all of them"),
+    ("--with-cache", "there is no cache that could be checked instead of the repository"),
+    ("--repack-cacheable-only", "a repository in a local folder has no cache; see --max-unused and --max-repack-size"),
+    ("--repack-small", "small packs are merged by themselves; see --repack-smaller-than"),
+    ("--repack-uncompressed", "whatever compresses was compressed when it was stored"),
+    ("--unsafe-recover-no-free-space", "a full disk needs no option: the repository keeps space to prune itself"),
+    ("--read-all-packs", "the index is always made from all packs"),
+    ("--forget", "the original is always forgotten, and `treering undelete` brings it back until the next prune"),
     ("--exclude-cloud-files", "this is for Windows"),
     ("--use-fs-snapshot", "this is for Windows"),
 ];
 
-/// Adds the reason to the error about an unknown option.
+const COMMANDS: &[(&str, &str)] = &[
+    ("unlock", "a lock dies with its process; there is none to remove"),
+    ("recover", "`treering repair snapshots` brings lost snapshots back"),
+    ("rebuild-index", "use `treering repair index`"),
+    ("generate", "use `treering completions` and `treering man`"),
+    ("self-update", "treering is updated as it was installed"),
+    ("cache", "old caches are replaced by themselves"),
+    ("migrate", "there is one version of the format so far"),
+    ("list", "use `treering snapshots` and `treering key list`; `treering cat` shows single objects"),
+];
+
+/// Adds the reason to the error about an unknown option or command.
 pub(super) fn explain(mut error: clap::Error) -> clap::Error {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return error;
-    }
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
-        return error;
+    let (context, reasons) = match error.kind() {
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, REASONS),
+        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, COMMANDS),
+        _ => return error,
     };
-    if let Some(reason) = reason(option) {
-        let tip = StyledStr::from(reason.to_owned());
+    let Some(ContextValue::String(typed)) = error.get(context) else { return error };
+    let name = typed.split('=').next().unwrap_or_default();
+    if let Some((_, reason)) = reasons.iter().find(|(refused, _)| *refused == name) {
+        let tip = StyledStr::from((*reason).to_owned());
+        error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
-}
-
-fn reason(option: &str) -> Option<&'static str> {
-    let name = option.split('=').next()?;
-    REASONS.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
 }

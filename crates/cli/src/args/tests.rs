@@ -47,6 +47,18 @@ fn every_command_and_option_is_explained() {
 }
 
 #[test]
+fn every_variable_and_exit_code_is_explained() {
+    let help = command().render_long_help().to_string();
+    let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    let words = include_str!("../environment.rs").split(|c| !is_name(c));
+    let names: Vec<&str> = words.filter(|word| word.len() > 9 && word.starts_with("TREERING_")).collect();
+    assert!(names.len() > 20 && names.iter().all(|name| help.contains(name)), "{help}");
+    for code in ["1", "2", "3", "5", "6", "10", "12", "13", "14", "130", "141"] {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{code} "))), "{code}");
+    }
+}
+
+#[test]
 fn global_options_stand_before_and_behind_the_command() {
     let cli = parse("treering -r /r --json snapshots -p /p -v -v --compression -3").unwrap();
     assert_eq!(cli.global.repo.as_deref(), Some("/r".as_ref()));
@@ -65,6 +77,7 @@ fn conflicts_are_errors() {
         "treering backup --stdin /x",
         "treering backup --stdin --files-from /x",
         "treering backup --force --parent latest /x",
+        "treering backup --group-by host --parent latest /x",
         "treering backup --stdin-from-command",
         "treering backup",
         "treering restore latest --snapshot latest -t /t",
@@ -77,7 +90,6 @@ fn conflicts_are_errors() {
         "treering check --packs --read-data",
         "treering check --packs --max-age 1d",
         "treering check --read-data --read-data-subset 1/2",
-        "treering backup --group-by host --parent latest /x",
         "treering key add --new-password-file /f --new-key-file /k",
     ] {
         assert_eq!(parse(line).map(|cli| format!("{cli:?}")).unwrap_err().exit_code(), 2, "{line}");
@@ -139,6 +151,8 @@ fn backup_takes_restics_options() {
     assert_eq!(args.app.len(), 2);
     assert!(args.one_file_system && args.dry_run && args.exclude_caches && args.ignore_inode);
     assert_eq!(backup("treering backup /a").app, [values::AppChoice::Auto]);
+    assert_eq!(backup("treering backup /a").group_by, GroupBy::default());
+    assert_eq!(backup("treering backup /a -g host").group_by, GroupBy { host: true, paths: false, tags: false });
 }
 
 #[test]
@@ -151,8 +165,6 @@ fn restore_names_its_snapshot_in_three_ways() {
     let args = restore("treering restore --at 2026-11-20 --path /srv/je --host h -t /t");
     assert_eq!(args.at.as_deref(), Some("2026-11-20"));
     assert_eq!(args.filter.path, [std::path::PathBuf::from("/srv/je")]);
-    assert_eq!(backup("treering backup /a").group_by, GroupBy::default());
-    assert_eq!(backup("treering backup /a -g host").group_by, GroupBy { host: true, paths: false, tags: false });
 }
 
 fn keep(line: &str) -> KeepArgs {
@@ -207,4 +219,8 @@ fn restics_meaningless_options_are_refused_with_a_reason() {
     assert!(refused("treering backup --limit-upload=5 /x").contains("ionice"));
     assert!(refused("treering forget --keep-last 1 --prune").contains("treering prune"));
     assert!(refused("treering init --insecure-no-password").contains("--encryption none"));
+    assert!(refused("treering prune --unsafe-recover-no-free-space").contains("needs no option"));
+    assert!(refused("treering unlock").contains("a lock dies with its process"));
+    assert!(refused("treering list packs").contains("treering snapshots"));
+    assert!(!refused("treering snapshot").contains("a lock dies"));
 }

@@ -228,7 +228,10 @@ fn verdict(printer: Printer, report: &CheckReport) -> Outcome {
     let failure = Failure::new(Kind::Damaged, format!("the check found {}", table::count(errors, "error")));
     let safe = match report.affected.len() {
         0 => "No snapshot is affected.".to_owned(),
-        affected => format!("{affected} snapshots are affected; {sound} are whole, and so is what is not named."),
+        affected => {
+            let affected = table::count(affected as u64, "snapshot");
+            format!("{affected} affected, {sound} whole; what is not named is whole as well.")
+        }
     };
     Err(failure.safe(safe).next("What to do is said with each error."))
 }

@@ -118,7 +118,8 @@ fn source(args: &BackupArgs) -> Result<(Source, Vec<OsString>), Failure> {
         paths.push(docker::volume(volume)?);
     }
     if paths.is_empty() {
-        return Err(Failure::usage("there is nothing to back up: the lists name no existing file or folder"));
+        return Err(Failure::usage("there is nothing to back up: the lists name no existing file or folder")
+            .next("Look into the lists of --files-from; their relative paths begin where treering was started."));
     }
     Ok((Source::Paths(paths), listed.unmatched))
 }

@@ -31,7 +31,10 @@ impl RepositoryLocation {
         }
         let path = bytes.strip_prefix(b"local:").unwrap_or(bytes);
         match path {
-            b"" => Err(Failure::usage("the place of the repository is empty")),
+            b"" => {
+                Err(Failure::usage("the place of the repository is empty")
+                    .next("Name its folder, as in -r /backup/rings."))
+            }
             path => Ok(RepositoryLocation::Folder(PathBuf::from(OsStr::from_bytes(path)))),
         }
     }
@@ -51,7 +54,10 @@ pub(super) fn resolve(args: &GlobalArgs, environment: &Environment) -> Result<Op
 }
 
 fn first_line(file: &Path) -> Result<OsString, Failure> {
-    let content = std::fs::read(file).map_err(|error| Failure::io("read the repository file", file, &error))?;
+    let content = std::fs::read(file).map_err(|error| {
+        Failure::io("read the repository file", file, &error)
+            .next("Check --repository-file and TREERING_REPOSITORY_FILE.")
+    })?;
     let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(OsString::from_vec(line.trim_ascii().to_vec()))
 }

@@ -45,6 +45,29 @@ fn usage_errors_are_2() {
 }
 
 #[test]
+fn a_failure_says_what_to_do() {
+    let home = Home::new();
+    home.write("a", "x");
+    let id = home.backup();
+    let said = |args: &[&str], code| home.run(args).expect(code).stderr;
+    for (args, code, advice) in [
+        (&["backup", "src", "missing"][..], 3, "mend it and run the backup again"),
+        (&["cat", "pack", "00000000"], 1, "treering check"),
+        (&["cat", "record", "00000000"], 1, "there is no record"),
+        (&["key", "remove", "00000000"], 1, "treering key list"),
+        (&["snapshots", "--key-file", "none"], 1, "TREERING_KEY_FILE"),
+        (&["snapshots", "--password-file", "none"], 1, "TREERING_PASSWORD_FILE"),
+        (&["unlock"], 2, "a lock dies with its process"),
+        (&["prune", "--repack-small"], 2, "--repack-smaller-than"),
+    ] {
+        let said = said(args, code);
+        assert!(said.contains(advice), "{args:?}: {said}");
+    }
+    let shown: serde_json::Value = serde_json::from_str(&home.run(["cat", "record", &id]).expect(0).stdout).unwrap();
+    assert_eq!(shown["id"], id.as_str());
+}
+
+#[test]
 fn a_missing_source_is_3_and_the_rest_is_saved() {
     let home = Home::new();
     home.write("a", "x");

@@ -98,7 +98,14 @@ fn verdict(outcome: &BackupOutcome) -> Outcome {
         Some(name) => format!("Snapshot {} is saved and holds everything else.", name.short()),
         None => "Nothing was stored.".to_owned(),
     };
-    Err(Failure::new(kind, reasons.join("; ")).safe(safe))
+    let next = match kind {
+        Kind::AppNotConsistent => {
+            "The reason in brackets says what to change; the other files are not concerned. With --require-app-ok no such \
+             snapshot is saved."
+        }
+        _ => "Each is named above with its reason: mend it and run the backup again, or leave it out with --exclude.",
+    };
+    Err(Failure::new(kind, reasons.join("; ")).safe(safe).next(next))
 }
 
 fn doubtful(applications: &[AppEntry]) -> Vec<String> {

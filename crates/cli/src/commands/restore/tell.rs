@@ -122,7 +122,10 @@ fn verdict(done: &RestoreSummary) -> Outcome {
     let advice = match (withheld.is_some(), staged.is_empty()) {
         (true, _) => Some("If you trust whoever can write to the repository, use --privileged."),
         (false, false) => Some("Another snapshot may be sound; --app none restores the files as they are."),
-        (false, true) => None,
+        (false, true) => Some(
+            "Each is named above with its reason: mend it and run the restore again. If the repository is damaged, \
+             `treering check` tells what is affected.",
+        ),
     };
     let kind = match failed.is_none() && withheld.is_none() {
         true if staged.is_empty() => return Ok(()),
