@@ -29,6 +29,7 @@ enum Verb {
     Prune,
     KeyAdd,
     KeyRemove,
+    Repair,
 }
 
 struct Killing {
@@ -92,7 +93,8 @@ impl Killing {
             self.ledger.backed_up(name, &fingerprint(&self.tree()));
         }
         let (visible, forgotten) = (self.ledger.visible(), self.ledger.forgotten());
-        let verbs = [Verb::Backup, Verb::Backup, Verb::Forget, Verb::Undelete, Verb::Prune, Verb::Init, Verb::KeyAdd];
+        let often = [Verb::Backup, Verb::Backup, Verb::Forget, Verb::Undelete, Verb::Prune];
+        let verbs = [&often[..], &[Verb::Init, Verb::KeyAdd, Verb::Repair]].concat();
         match *self.random.pick(&verbs) {
             _ if visible.len() > SNAPSHOTS_MOST => self.forget(),
             Verb::Undelete if forgotten.is_empty() => self.forget(),
@@ -102,6 +104,7 @@ impl Killing {
             Verb::Prune => self.prune(),
             Verb::Init => self.init(),
             Verb::KeyAdd | Verb::KeyRemove => self.keys(),
+            Verb::Repair => self.repair(),
         }
         self.treering.assert_holds(&mut self.ledger, &self.folder.join("restored"));
         self.treering.check();
@@ -186,6 +189,68 @@ impl Killing {
         copy.assert_holds(&mut self.ledger.clone(), &self.folder.join("restored"));
         fs::remove_dir_all(copy.repository()).unwrap();
     }
+
+    /// On a copy that is harmed so that nothing is lost: when the repair has been done again, all is whole.
+    fn repair(&mut self) {
+        let copy = self.treering.on(&self.folder.join("copy"));
+        copy_repository(self.treering.repository(), copy.repository());
+        let words = self.harm(copy.repository());
+        let repair = || {
+            let mut command = copy.command("repair");
+            command.args(&words);
+            command
+        };
+        self.kill(Verb::Repair, &mut repair());
+        run(&mut repair()).expect(0);
+        copy.check();
+        copy.assert_holds(&mut self.ledger.clone(), &self.folder.join("restored"));
+        fs::remove_dir_all(copy.repository()).unwrap();
+    }
+
+    /// Takes the index or a copy of the config away, the trailer of a pack, or a snapshot's record, of which there is a
+    /// second copy. Says what to repair.
+    fn harm(&mut self, repository: &Path) -> Vec<String> {
+        let snapshot = self.random.pick(&self.ledger.visible()).to_string();
+        let words: &[&str] = match self.random.below(4) {
+            0 => {
+                fs::remove_dir_all(repository.join("index")).unwrap();
+                &["index"]
+            }
+            1 => {
+                fs::remove_file(repository.join(self.random.pick(&["config", "copy/config"]))).unwrap();
+                &["config"]
+            }
+            2 => {
+                cut(self.random.pick::<PathBuf>(&packs(repository)));
+                &["packs"]
+            }
+            _ => {
+                flip(&repository.join("snapshots").join(&snapshot));
+                &["snapshots", &snapshot]
+            }
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+}
+
+fn packs(repository: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut packs: Vec<PathBuf> = list(&repository.join("packs")).iter().flat_map(|shard| list(shard)).collect();
+    packs.sort();
+    packs
+}
+
+/// Takes a pack's footer away, without which nobody finds its trailer.
+fn cut(pack: &Path) {
+    let file = fs::File::options().write(true).open(pack).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 50).unwrap();
+}
+
+fn flip(record: &Path) {
+    let mut bytes = fs::read(record).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(record, bytes).unwrap();
 }
 
 fn can_be_brought_back(treering: &Treering) -> Vec<String> {
