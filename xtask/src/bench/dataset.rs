@@ -7,10 +7,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use treering_workloads::{h2, incompressible, je, jpom_home, mirror, postgres, small_files};
 
+use super::round::files;
 use crate::error::{Context, Error, Result};
 
 const SEED: u64 = 1;
@@ -18,6 +20,8 @@ const SEED: u64 = 1;
 const DAYS: u32 = 3;
 /// With the first, fourteen nights.
 const JPOM_DAYS: u32 = 13;
+/// Longer than clocks of file systems take to tick.
+const COARSE_TICK: Duration = Duration::from_millis(200);
 /// Some 2 GiB of log.
 const JE_NIGHT_RECORDS: u32 = 3_000_000;
 
@@ -103,7 +107,11 @@ impl Dataset {
         let live = &self.live;
         remove_folder(live)?;
         match self.kind {
-            Kind::Source | Kind::Postgres | Kind::JeNight => mirror::mirror(&self.versions[0], live)?,
+            Kind::Source | Kind::Postgres => mirror::mirror(&self.versions[0], live)?,
+            Kind::JeNight => {
+                mirror::mirror(&self.versions[0], live)?;
+                touch_last(live)?;
+            }
             Kind::SmallFiles => small_files::create(live, &self.small_files())?,
             Kind::Incompressible => incompressible::create(live, &self.incompressible())?,
             Kind::Jpom => self.create_jpom(live)?,
@@ -249,13 +257,25 @@ fn mirror_postgres_nights(scale: f64, work: &Path, versions: &[PathBuf]) -> Resu
 }
 
 fn make_je(records: u32, folder: &Path) -> Result<()> {
-    Ok(drop(je::Environment::create(folder, records, SEED)?))
+    je::Environment::create(folder, records, SEED)?;
+    Ok(())
+}
+
+/// A log that grew by and by has one file that changed last. In a copy of it many have changed in the same moment, and a
+/// program that looks for changes cannot trust those.
+fn touch_last(folder: &Path) -> Result<()> {
+    let Some((last, _)) = files(folder)?.into_iter().rfind(|(path, _)| path.extension() == Some("jdb".as_ref())) else {
+        return Ok(());
+    };
+    std::thread::sleep(COARSE_TICK);
+    let file = std::fs::File::options().write(true).open(&last).context("open", &last)?;
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).context("look at", &last)?;
+    file.set_modified(modified).context("touch", &last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::round::files;
 
     #[test]
     fn a_source_needs_releases() {
