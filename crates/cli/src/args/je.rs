@@ -20,22 +20,23 @@ pub(crate) struct JeArgs {
     pub(crate) command: JeCommand,
 }
 
-/// One command about environments.
+/// One command about environments. Those with arguments of their own are explained there.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum JeCommand {
     /// Verify an environment: every entry of its log, and what belongs together.
+    ///
+    /// Every entry is read, and checksums, links, checkpoints, names and places are compared, without JE and without a
+    /// temporary copy. What a crash leaves at the end is normal, for JE mends it; damage makes the exit code 5, and the
+    /// commits that JE would drop because of it are named. A log version that is not known makes it 13.
     Verify(JeLookArgs),
     /// Say what an environment's log holds: versions, files, checkpoint, commits.
+    ///
+    /// All of it is read, without JE and without a temporary copy.
     Info(JeLookArgs),
-    /// List the commits with their places and times.
     Log(JeLogArgs),
-    /// List the moments that can be brought back, over all snapshots.
     Range(JeRangeArgs),
-    /// Say which file was the last one in the newest snapshot.
     LastFile(JeLastFileArgs),
-    /// Take a snapshot again and again, so that no moment is lost.
     Watch(JeWatchArgs),
-    /// Keep a standby that can be opened at any instant.
     Failover(JeFailoverArgs),
 }
 
@@ -51,11 +52,7 @@ pub(crate) struct JeRangeArgs {
     pub(crate) filter: SnapshotFilterArgs,
 }
 
-/// Look at an environment in a folder or in a snapshot, without JE and without a temporary copy.
-///
-/// `verify` reads every entry of the log and compares checksums, links, checkpoints, names and places. What a crash
-/// leaves at the end is normal, for JE mends it; damage makes the exit code 5, and the commits that JE would drop because
-/// of it are named. A log version that is not known makes it 13.
+/// Which environment to look at.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct JeLookArgs {
     /// The folder of the environment, or a snapshot: its id or `latest`, with `:/path` if it has several environments.

@@ -90,50 +90,29 @@ Environment variables; what is typed beats them, and an invalid value is an erro
 Sizes are powers of 1024: 10M, 1.5G. Times are local unless they carry an offset: '2026-11-20 03:00'.
 A snapshot is named by its id (at least 4 digits of it), `latest` or `latest~N`; `:/sub/path` behind it picks a part.";
 
-/// One command.
+/// One command. Each is explained where its arguments are: what stands here would take the place of that.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a new repository.
     Init(InitArgs),
-    /// Create a new snapshot of files and folders.
     Backup(Box<BackupArgs>),
-    /// List the snapshots.
     Snapshots(SnapshotsArgs),
-    /// List the files of a snapshot.
     Ls(LsArgs),
-    /// Find files, by name, in snapshots.
     Find(FindArgs),
-    /// Show what differs between two snapshots.
     Diff(DiffArgs),
-    /// Write a file, or a folder as a tar archive, to standard output.
     Dump(DumpArgs),
-    /// Bring files back from a snapshot.
     Restore(Box<RestoreArgs>),
-    /// Say how much there is, in snapshots and in the repository.
     Stats(StatsArgs),
-    /// Print an internal object of the repository as JSON, or its bytes.
     Cat(CatArgs),
-    /// Manage the passphrases and key files that open the repository.
     Key(KeyArgs),
-    /// Free the space of what no snapshot needs; with --keep-*, forget by retention first.
     Prune(Box<PruneArgs>),
-    /// Bring back snapshots that were forgotten and not pruned.
     Undelete(UndeleteArgs),
-    /// Drop snapshots, by their ids or by rules of what to keep. This frees no space.
     Forget(Box<ForgetArgs>),
-    /// Verify the repository.
     Check(CheckArgs),
-    /// Mend a damaged repository, keeping all that can be read.
     Repair(RepairArgs),
-    /// Work with Berkeley DB Java Edition environments.
     Je(JeArgs),
-    /// Look at H2 databases, in files or in snapshots.
     H2(H2Args),
-    /// Look at homes of Jpom.
     Jpom(JpomArgs),
-    /// Print a completion script for a shell.
     Completions(CompletionsArgs),
-    /// Print the manual page of treering or of one of its commands, or write all of them into a folder.
     Man(ManArgs),
     /// Print the version of treering.
     Version,

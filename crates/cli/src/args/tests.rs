@@ -46,6 +46,34 @@ fn every_command_and_option_is_explained() {
     visit(&command());
 }
 
+/// The help of a command is its manual: what is written about its arguments must not be hidden by another text.
+#[test]
+fn the_manual_of_each_command_is_shown() {
+    let root = command();
+    for (names, said) in [
+        (&["init"][..], "a recovery key is printed"),
+        (&["backup"], "The snapshot is written last"),
+        (&["diff"], "Each line starts with what happened"),
+        (&["restore"], "Where things go"),
+        (&["prune"], "no snapshot is ever dropped"),
+        (&["forget"], "This frees no space"),
+        (&["check"], "what was verified longest ago comes first"),
+        (&["repair"], "moved to the folder `replaced`"),
+        (&["key"], "one master key"),
+        (&["man"], "man -l"),
+        (&["je", "verify"], "makes the exit code 5"),
+        (&["je", "range"], "Each line is a range without a gap"),
+        (&["je", "watch"], "tagged `watch`"),
+        (&["je", "failover"], "refuses a standby that has been opened"),
+        (&["h2", "verify"], "Changed bytes"),
+        (&["repair", "snapshots"], "tagged `repaired`"),
+    ] {
+        let found = names.iter().try_fold(&root, |command, name| command.find_subcommand(name)).unwrap();
+        let manual = found.get_long_about().map(ToString::to_string).unwrap_or_default();
+        assert!(manual.replace('\n', " ").contains(said), "{names:?}: {manual}");
+    }
+}
+
 #[test]
 fn every_variable_and_exit_code_is_explained() {
     let help = command().render_long_help().to_string();
