@@ -21,7 +21,8 @@ pub(crate) fn run(args: &ManArgs, printer: Printer) -> Outcome {
 
 fn find<'a>(root: &'a Command, names: &[String]) -> Result<&'a Command, Failure> {
     names.iter().flat_map(|name| name.split(' ')).try_fold(root, |command, name| {
-        let unknown = || Failure::usage(format!("there is no command `{}`", names.join(" ")));
+        let unknown =
+            || Failure::usage(format!("there is no command `{}`", names.join(" "))).next("`treering help` lists them.");
         command.find_subcommand(name).ok_or_else(unknown)
     })
 }

@@ -29,7 +29,8 @@ fn undelete(context: &Context, opened: &Opened, args: &UndeleteArgs) -> Outcome 
     let snapshots: Vec<Named> = forgotten.iter().map(|(named, _)| named.clone()).collect();
     let all = AllSnapshots { snapshots, damaged: Vec::new() };
     let is_list = args.snapshots.is_empty() && !args.all;
-    let chosen = choice::several(&all, &args.snapshots, &Filter::default())?;
+    let chosen = choice::several(&all, &args.snapshots, &Filter::default());
+    let chosen = chosen.map_err(|failure| failure.next("`treering undelete` lists what can be brought back."))?;
     let listener = Listener::silent(Task::Prune, context.printer);
     for (done, (name, _)) in chosen.iter().enumerate().filter(|_| !is_list) {
         let Some(kept) = forgotten.iter().find(|((kept, _), _)| kept == name) else { continue };

@@ -86,7 +86,9 @@ fn advice_of_store(error: &StoreError) -> Option<&'static str> {
         StoreError::NoRepository { .. } => {
             "Check -r and TREERING_REPOSITORY, or make a new repository with `treering init`."
         }
-        StoreError::NotEmpty { .. } => "Choose a folder that is empty or does not exist.",
+        StoreError::NotEmpty { .. } => {
+            "Choose a folder that is empty or does not exist. If a repository is there already, use it without `init`."
+        }
         StoreError::WrongKey { .. } => "`treering key list`, opened otherwise, shows what opens it.",
         StoreError::KeyNeeded => "Use --key-file, --password-file, --password-command or TREERING_PASSWORD.",
         StoreError::KeyUnexpected { .. } => {
@@ -154,6 +156,7 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::CannotBringBack { .. } => {
             "What it needs was pruned since, or is damaged: `treering check` tells."
         }
+        SnapshotError::NothingToBackUp => "Check the paths; each is named above with the reason.",
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",

@@ -52,6 +52,10 @@ fn a_failure_says_what_to_do() {
     let said = |args: &[&str], code| home.run(args).expect(code).stderr;
     for (args, code, advice) in [
         (&["backup", "src", "missing"][..], 3, "mend it and run the backup again"),
+        (&["backup", "missing"], 1, "named above with the reason"),
+        (&["init"], 1, "use it without `init`"),
+        (&["undelete", "00000000"], 1, "`treering undelete` lists"),
+        (&["man", "nope"], 2, "`treering help` lists them"),
         (&["cat", "pack", "00000000"], 1, "treering check"),
         (&["cat", "record", "00000000"], 1, "there is no record"),
         (&["key", "remove", "00000000"], 1, "treering key list"),
