@@ -92,6 +92,7 @@ impl<'a, 'r, 'o> Writer<'a, 'r, 'o> {
         if let NodeKind::File { links: links @ 1.., .. } = node.kind {
             self.first_names.entry(links).or_insert_with(|| name.clone());
         }
+        self.skipped.extend(unnamed_attributes(path, node));
         let has_content = kind == EntryType::Regular;
         let written = self.headers(kind, &name, link.as_deref(), node);
         written.map_err(|error| Failure::stdout(&error))?;
@@ -175,10 +176,21 @@ fn pax_records(name: &[u8], link: Option<&[u8]>, node: &Node) -> Vec<(String, Ve
     }
     for (name, value) in &node.xattrs {
         if let Ok(name) = std::str::from_utf8(name) {
+            // A key ends at its first `=`; this is how GNU tar writes one that is part of it.
+            let name = name.replace('%', "%25").replace('=', "%3D");
             records.push((format!("SCHILY.xattr.{name}"), value.clone()));
         }
     }
     records
+}
+
+/// Attributes whose names are not UTF-8, as keys of pax headers must be.
+fn unnamed_attributes(path: &Path, node: &Node) -> Vec<String> {
+    let names = node.xattrs.iter().map(|(name, _)| name).filter(|name| std::str::from_utf8(name).is_err());
+    let said = |name: &Vec<u8>| {
+        format!("{}: an archive cannot hold its attribute {}", path.display(), String::from_utf8_lossy(name))
+    };
+    names.map(said).collect()
 }
 
 /// Seconds since 1970 with their fraction; stored moments count the fraction upwards, also before 1970.
@@ -202,6 +214,18 @@ mod tests {
     use treering_snapshot::Time;
 
     use super::*;
+
+    #[test]
+    fn attributes_of_any_name_are_held_or_named() {
+        let xattrs = [b"user.a=b%".to_vec(), b"user.\xff".to_vec()].map(|name| (name, b"value".to_vec())).to_vec();
+        let modified = Time { seconds: 0, nanoseconds: 0 };
+        let kind = NodeKind::Fifo;
+        let node = Node { name: b"n".to_vec(), kind, mode: 0, uid: 0, gid: 0, modified, xattrs, extensions: vec![] };
+        let records = pax_records(b"n", None, &node);
+        assert_eq!(records, [("SCHILY.xattr.user.a%3Db%25".to_owned(), b"value".to_vec())]);
+        let said = unnamed_attributes(Path::new("/n"), &node);
+        assert_eq!(said, ["/n: an archive cannot hold its attribute user.\u{fffd}"]);
+    }
 
     #[test]
     fn fractions_before_1970_are_counted_downwards() {
