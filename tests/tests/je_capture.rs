@@ -109,6 +109,7 @@ fn offline_captures_refuse_a_writer_and_say_how_the_environment_was_left() {
     let refused = run(&mut offline()).expect(3);
     assert!(refused.to_string().contains("open for writing"), "{refused}");
     load.stop().unwrap();
+    assert_eq!(refused.failed_items(), [home.to_str().unwrap()], "{refused}");
     run(&mut offline()).expect(0);
     let closed = application(&treering);
     assert_eq!(closed["state"], "consistent");

@@ -84,7 +84,7 @@ pub trait Capture: Send {
     ///
     /// # Errors
     ///
-    /// An error leaves the claimed files out of the snapshot and is reported for each of them; a capture that can
+    /// An error leaves the claimed files out of the snapshot and is reported once, for the instance; a capture that can
     /// still copy something useful does so and says in its [`Conclusion`] how sure it is.
     fn take(&mut self, previous: Option<&[u8]>, pieces: &mut dyn PieceStore) -> Result<Vec<TakenFile>, CaptureError>;
 

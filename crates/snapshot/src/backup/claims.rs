@@ -109,12 +109,11 @@ impl Claims {
                 files.into_iter().for_each(|file| self.add(folder, file));
                 started.captures.push((capture, self.captures, kind, path));
             }
-            Err(error) => {
-                let there = claimed.iter().filter(|path| path.symlink_metadata().is_ok());
-                let detail = with_causes(&error);
-                let failed = |path: &PathBuf| (path.clone(), SnapshotError::Capture { kind, detail: detail.clone() });
-                started.failures.extend(there.map(failed));
+            Err(error) if claimed.iter().any(|path| path.symlink_metadata().is_ok()) => {
+                started.failures.push((path, SnapshotError::Capture { kind, detail: with_causes(&error) }));
             }
+            // Nothing is missing in the snapshot.
+            Err(_) => {}
         }
     }
 
