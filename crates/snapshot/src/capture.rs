@@ -120,7 +120,7 @@ pub enum Content {
     /// The same bytes as in the parent snapshot; only valid if `take` was given a previous state that proves it. If the
     /// file has gone by now, its attributes are those of the parent too.
     Unchanged,
-    /// What was stored while `take` was running, in this order.
+    /// What was stored while `take` was running, in this order. If the file has gone by now, it is as a virtual one.
     Pieces(Vec<Part>),
 }
 

@@ -544,6 +544,10 @@ fn outcome(before: Option<&Node>, unchanged: bool) -> Outcome {
     }
 }
 
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// What applications claim.
 impl Scanner<'_> {
     fn claim(&mut self, frame: &mut Frame) -> Result<()> {
@@ -588,8 +592,8 @@ impl Scanner<'_> {
         Ok(is_known)
     }
 
-    fn captured_file(&mut self, path: PathBuf, name: &[u8], taken: Taken, before: Option<Node>) -> Result<()> {
-        let (status, xattrs) = match (self.attributes(&path, &taken), &taken.content, &before) {
+    fn captured_file(&mut self, path: PathBuf, name: &[u8], mut taken: Taken, before: Option<Node>) -> Result<()> {
+        let (status, xattrs) = match (self.attributes(&path, &mut taken), &taken.content, &before) {
             (Ok(attributes), ..) => attributes,
             (Err(_), Content::Unchanged, Some(node)) if matches!(node.kind, NodeKind::File { .. }) => {
                 return self.emitter.emit(Item::Ready { node: node.clone(), outcome: Outcome::Unmodified });
@@ -636,11 +640,16 @@ impl Scanner<'_> {
     }
 
     /// Whose attributes a captured file gets.
-    fn attributes(&mut self, path: &Path, taken: &Taken) -> Result<(Status, Xattrs)> {
+    fn attributes(&mut self, path: &Path, taken: &mut Taken) -> Result<(Status, Xattrs)> {
         match (&taken.content, &taken.attributes) {
             (Content::Held { file, .. }, _) => {
                 let xattrs = read_xattrs(path, file.list_xattr(), |name| file.get_xattr(name));
                 Ok((status(file, path)?, self.or_none(path, xattrs)))
+            }
+            // It was stored and may have been let go since: then it is as a virtual file.
+            (Content::Pieces(_), Some(attributes)) if is_gone(attributes) => {
+                taken.attributes = None;
+                self.attributes(path, taken)
             }
             (_, Some(attributes)) => Ok((Status::of_path(attributes)?, self.xattrs(attributes))),
             (_, None) => {
