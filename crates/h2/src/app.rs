@@ -6,9 +6,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use treering_snapshot::capture::{Application, Capture, Folder};
+use treering_snapshot::capture::{Application, Capture, Folder, open_plain};
 
-use crate::capture::{DatabaseCapture, open};
+use crate::capture::DatabaseCapture;
 use crate::options::Options;
 use crate::store::is_store;
 
@@ -43,5 +43,5 @@ impl Application for H2 {
 /// A file that cannot be read is left to the walk, which reports it.
 fn is_database(folder: &Folder<'_>, name: &OsStr) -> bool {
     let is_file = folder.look(name).is_some_and(|metadata| metadata.is_file());
-    is_file && open(&folder.path.join(name)).is_ok_and(|file| is_store(&mut &file).unwrap_or(false))
+    is_file && open_plain(&folder.path.join(name)).is_ok_and(|file| is_store(&mut &file).unwrap_or(false))
 }

@@ -17,6 +17,7 @@ use treering_chunk::CutPolicy;
 
 use crate::stream::Extent;
 
+pub use crate::source::{foreign_file_system, open_plain};
 pub use crate::walk::Names;
 
 /// One kind of application, for instance SQLite.

@@ -29,6 +29,7 @@ pub mod repair;
 pub mod restore;
 pub mod retention;
 pub mod select;
+mod source;
 mod stat;
 pub mod stream;
 #[cfg(test)]

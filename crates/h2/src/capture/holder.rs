@@ -1,4 +1,4 @@
-//! Who has a database open, and whether its file system can be trusted to show writes in order.
+//! Who has a database open.
 //!
 //! H2 locks the whole file with a POSIX lock (`FileStore.java`, `FileChannel.tryLock`), which the kernel drops with the
 //! process. Never takes a lock: H2 would fail to start.
@@ -28,21 +28,4 @@ impl std::fmt::Display for Holder {
 pub(crate) fn holder(file: &File) -> io::Result<Option<Holder>> {
     let lock = fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?;
     Ok(lock.filter(|lock| lock.typ != FlockType::Unlocked).map(|lock| Holder { process: lock.pid }))
-}
-
-/// File systems that do not show writes of another machine at once and in order (`statfs(2)`, `magic.h`).
-const NETWORK: [(u64, &str); 7] = [
-    (0x6969, "NFS"),
-    (0xff53_4d42, "SMB"),
-    (0xfe53_4d42, "SMB"),
-    (0x0102_1997, "9p"),
-    (0x6573_5546, "FUSE"),
-    (0x00c3_6400, "Ceph"),
-    (0x0bd0_0bd0, "Lustre"),
-];
-
-/// The name of the network file system that it lies on, if it does.
-pub(crate) fn network(file: &File) -> io::Result<Option<&'static str>> {
-    let found = rustix::fs::fstatfs(file)?.f_type as u64 & 0xffff_ffff;
-    Ok(NETWORK.iter().find(|(magic, _)| *magic == found).map(|(_, name)| *name))
 }

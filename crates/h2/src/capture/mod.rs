@@ -12,22 +12,23 @@ mod live;
 mod pause;
 mod state;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use treering_chunk::CutPolicy;
-use treering_snapshot::capture::{Capture, CaptureError, Conclusion, Content, Part, PieceStore, TakenFile, Verdict};
+use treering_snapshot::capture::{
+    Capture, CaptureError, Conclusion, Content, Part, PieceStore, TakenFile, Verdict, foreign_file_system, open_plain,
+};
 
 use crate::error::{Error, told};
 use crate::options::{Fallback, Options};
 use crate::store::{Headers, Newest, StoreError};
 use crate::verify::{Report, time_ms, verify};
 
-use holder::{Holder, holder, network};
+use holder::{Holder, holder};
 use live::{Captured, Live};
 use pause::Pause;
 
@@ -73,12 +74,6 @@ impl Capture for DatabaseCapture {
     }
 }
 
-/// Opens a regular file for reading; not through a link, and without waiting for a pipe.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(io::Error::other)?;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
 type Taken = (Content, Conclusion);
 
 struct Taker<'a> {
@@ -91,7 +86,7 @@ impl Taker<'_> {
     fn take(&mut self, previous: Option<&[u8]>) -> Result<Taken, Error> {
         let mut last = None;
         for _ in 0..REPLACED_MOST {
-            let file = open(self.path).map_err(Error::io("open", self.path))?;
+            let file = open_plain(self.path).map_err(Error::io("open", self.path))?;
             let taken = self.take_file(&file, previous)?;
             if self.is_still(&file)? {
                 return Ok(taken);
@@ -126,7 +121,7 @@ impl Taker<'_> {
         if is_closed && let Some(taken) = self.take_closed(file, &headers, previous)? {
             return Ok(taken);
         }
-        match network(file).map_err(Error::io("look at the file system of", self.path))? {
+        match foreign_file_system(file).map_err(Error::io("look at the file system of", self.path))? {
             Some(name) => self.fall_back(file, &format!("it lies on a network file system ({name})")),
             None => self.take_live(file),
         }
@@ -185,7 +180,7 @@ impl Taker<'_> {
             Fallback::StopHook { stop, start, wait } => {
                 let pause = Pause::stop(file, self.path, stop, start, *wait)?;
                 // Closing may have replaced the file.
-                let file = open(self.path).map_err(Error::io("open", self.path))?;
+                let file = open_plain(self.path).map_err(Error::io("open", self.path))?;
                 self.take_paused(&file, pause, &format!("{reason}; captured while its program was stopped"))
             }
         }
@@ -210,7 +205,9 @@ impl Taker<'_> {
         let held = self.holder(file)?;
         let content = self.copy(file)?;
         let how = format!("copied as it is: {reason}");
-        if held.is_some() || network(file).map_err(Error::io("look at the file system of", self.path))?.is_some() {
+        if held.is_some()
+            || foreign_file_system(file).map_err(Error::io("look at the file system of", self.path))?.is_some()
+        {
             let detail = format!("{how}; it may not open, or hold older data than it should");
             return Ok((content, conclude(Verdict::Unknown, detail)));
         }

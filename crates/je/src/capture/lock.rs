@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::pin::open_plain;
+use treering_snapshot::capture::open_plain;
 
 /// The byte that a writer holds.
 const WRITER: i64 = 0;

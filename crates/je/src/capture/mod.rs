@@ -10,7 +10,6 @@
 mod app;
 mod lock;
 mod pin;
-mod place;
 mod read;
 mod state;
 mod verdict;
@@ -32,7 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use treering_chunk::CutPolicy;
-use treering_snapshot::capture::{Capture, CaptureError, Conclusion, Content, PieceStore, TakenFile};
+use treering_snapshot::capture::{
+    Capture, CaptureError, Conclusion, Content, PieceStore, TakenFile, foreign_file_system, open_plain,
+};
 
 use self::lock::NotLocked;
 use self::read::Seen;
@@ -107,7 +108,7 @@ impl EnvironmentCapture {
             headers: BTreeMap::new(),
             previous: previous.and_then(State::decode),
             seen: Seen::default(),
-            uncertain: place::uncertain(&self.folder),
+            uncertain: File::open(&self.folder).and_then(|folder| foreign_file_system(&folder)).ok().flatten(),
         };
         taken.find_end().map_err(io_error("read the log in", &self.folder))?;
         taken.compare().map_err(io_error("read the log in", &self.folder))?;
@@ -292,7 +293,7 @@ fn strangers(folder: &Path, listing: &Listing) -> Vec<TakenFile> {
 }
 
 fn stranger(folder: &Path, path: &Path) -> Option<TakenFile> {
-    let file = Arc::new(pin::open_plain(&folder.join(path)).ok()?);
+    let file = Arc::new(open_plain(&folder.join(path)).ok()?);
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let bytes = Box::new(At { file: Arc::clone(&file), at: 0, end: metadata.len() });
     let (path, attributes_of) = (path.to_path_buf(), Some(path.to_path_buf()));

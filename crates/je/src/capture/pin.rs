@@ -12,14 +12,14 @@
 //! Invariant: a [`Pinned`] set has no gap that was not there at the moment of its first listing.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use rustix::process::{Resource, getrlimit};
+use treering_snapshot::capture::open_plain;
 
 use crate::error::{Error, io_error};
 use crate::log::{Listing, file_name};
@@ -169,11 +169,4 @@ fn open_all(folder: &Path, listing: &Listing, by_name: bool) -> Result<Option<BT
 /// How many files may be held open.
 fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS)
-}
-
-/// Opens a file for reading; not through a link, and without waiting for a pipe.
-pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

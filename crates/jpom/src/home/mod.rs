@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use treering_snapshot::capture;
 
 use self::database::Database;
 use self::program::Program;
@@ -241,8 +241,7 @@ pub(crate) fn read_bytes(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
 
 /// Opens a regular file for reading; a link or a pipe of that name is an error, and never waited for.
 pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let file = capture::open_plain(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is no regular file")),
