@@ -95,8 +95,9 @@ public final class TreeringBackup {
         Thread watch = stopWhenLate(process, isLate);
         try {
             IOException broken = null;
+            boolean isStored = false;
             try {
-                talk(backup, isOpen, process);
+                isStored = talk(backup, isOpen, process);
             } catch (IOException early) {
                 // treering ended early; its exit code and what it has said tell why.
                 broken = early;
@@ -104,6 +105,9 @@ public final class TreeringBackup {
             finish(process, complaints, errors, isLate);
             if (broken != null) {
                 throw broken;
+            }
+            if (!isStored) {
+                throw new IOException("treering ended before it had stored all files");
             }
             return last;
         } finally {
@@ -113,17 +117,21 @@ public final class TreeringBackup {
         }
     }
 
-    private void talk(DbBackup backup, AtomicBoolean isOpen, Process process) throws IOException, DatabaseException {
+    /** Whether treering has stored all files; then JE's backup has ended, and treering was told. */
+    private boolean talk(DbBackup backup, AtomicBoolean isOpen, Process process)
+            throws IOException, DatabaseException {
         Writer toTreering = new OutputStreamWriter(process.getOutputStream(), UTF_8);
         name(backup.getLogFilesInBackupSet(), toTreering);
         BufferedReader said = new BufferedReader(new InputStreamReader(process.getInputStream(), UTF_8));
-        if (waitForFiles(backup, said)) {
-            isOpen.set(false);
-            backup.endBackup();
-            toTreering.write("end\n");
-            toTreering.close();
-            readToEnd(said);
+        if (!waitForFiles(backup, said)) {
+            return false;
         }
+        isOpen.set(false);
+        backup.endBackup();
+        toTreering.write("end\n");
+        toTreering.close();
+        readToEnd(said);
+        return true;
     }
 
     private List<String> words() {

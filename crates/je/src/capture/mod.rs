@@ -20,7 +20,9 @@ mod tests;
 
 pub use app::{Je, KIND};
 pub(crate) use lock::Held;
-pub(crate) use pin::{Pinned, PinnedFile};
+pub(crate) use pin::{Pinned, PinnedFile, Stamp};
+pub(crate) use read::{Outcome, Seen};
+pub(crate) use state::{Fingerprint, State, is_settled};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -36,8 +38,7 @@ use treering_snapshot::capture::{
 };
 
 use self::lock::NotLocked;
-use self::read::Seen;
-use self::state::{Fingerprint, State, fingerprint};
+use self::state::fingerprint;
 use crate::error::{Error, io_error};
 use crate::log::{FILE_HEADER_BYTES, FileHeader, Listing, Name, scan};
 use crate::{Options, verify};
@@ -253,6 +254,13 @@ impl PinnedFile {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
             _ => Ok(fingerprint(self.number, &self.stamp, &head)),
         }
+    }
+
+    /// The checksum of the entry that begins at this offset, or what stands there.
+    pub(crate) fn checksum_at(&self, offset: u32) -> Option<u32> {
+        let mut found = [0; 4];
+        self.open().ok()?.read_exact_at(&mut found, offset.into()).ok()?;
+        Some(u32::from_le_bytes(found))
     }
 
     /// Its bytes from the first to the last that it has now.

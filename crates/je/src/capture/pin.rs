@@ -22,7 +22,7 @@ use rustix::process::{Resource, getrlimit};
 use treering_snapshot::capture::open_plain;
 
 use crate::error::{Error, io_error};
-use crate::log::{Listing, file_name};
+use crate::log::Listing;
 
 /// How often the two listings may disagree. Without the lock a busy cleaner may delete between them.
 const ATTEMPTS: usize = 50;
@@ -90,6 +90,18 @@ impl Pinned {
 }
 
 impl PinnedFile {
+    /// Opens one file of the environment in `folder`.
+    pub(crate) fn find(folder: &Path, number: u32, path: &Path) -> Result<PinnedFile, Error> {
+        let whole = folder.join(path);
+        let opened = open_plain(&whole).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.map_err(io_error("open", &whole))?;
+        if !metadata.is_file() {
+            return Err(Error::NoFile { path: whole });
+        }
+        let (path, stamp) = (path.to_path_buf(), Stamp::of(&metadata));
+        Ok(PinnedFile { number, path, stamp, handle: Handle::Open(Arc::new(file)) })
+    }
+
     /// The file, opened now if it was not.
     pub(crate) fn open(&self) -> io::Result<Arc<File>> {
         match &self.handle {
@@ -149,19 +161,14 @@ fn attempt(folder: &Path, is_locked: bool) -> Result<Option<Pinned>, Error> {
 fn open_all(folder: &Path, listing: &Listing, by_name: bool) -> Result<Option<BTreeMap<u32, PinnedFile>>, Error> {
     let mut files = BTreeMap::new();
     for (number, listed) in &listing.files {
-        let whole = folder.join(&listed.path);
-        let opened = open_plain(&whole).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = match opened {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("open", &whole)(error)),
+        let mut file = match PinnedFile::find(folder, *number, &listed.path) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
         };
-        if !metadata.is_file() {
-            return Err(Error::NoFile { path: folder.join(file_name(*number)) });
+        if by_name {
+            file.handle = Handle::Named(folder.join(&listed.path));
         }
-        let handle = if by_name { Handle::Named(whole) } else { Handle::Open(Arc::new(file)) };
-        let (number, path, stamp) = (*number, listed.path.clone(), Stamp::of(&metadata));
-        files.insert(number, PinnedFile { number, path, stamp, handle });
+        files.insert(*number, file);
     }
     Ok(Some(files))
 }

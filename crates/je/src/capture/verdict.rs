@@ -1,7 +1,6 @@
 //! How sure a capture is of what it took, and how that is said.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use treering_snapshot::Time;
@@ -125,10 +124,7 @@ impl Taken {
 
     /// Whether an entry with this checksum begins there.
     fn has(&self, lsn: Lsn, checksum: u32) -> bool {
-        let file = self.pinned.files.get(&lsn.file).and_then(|file| file.open().ok());
-        let mut found = [0; 4];
-        let read = file.is_some_and(|file| file.read_exact_at(&mut found, lsn.offset.into()).is_ok());
-        read && u32::from_le_bytes(found) == checksum
+        self.checksum(lsn) == Some(checksum)
     }
 
     fn state(&self, report: &Report, last_commit: Option<Commit>) -> State {
@@ -149,10 +145,7 @@ impl Taken {
     }
 
     fn checksum(&self, lsn: Lsn) -> Option<u32> {
-        let file = self.pinned.files.get(&lsn.file)?.open().ok()?;
-        let mut found = [0; 4];
-        file.read_exact_at(&mut found, lsn.offset.into()).ok()?;
-        Some(u32::from_le_bytes(found))
+        self.pinned.files.get(&lsn.file)?.checksum_at(lsn.offset)
     }
 }
 
