@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,7 +32,7 @@ fn held_ms(detail: &str) -> f64 {
 }
 
 fn verify(environment: &Path) {
-    let mut command = std::process::Command::new(treering_tests::binary());
+    let mut command = Command::new(treering_tests::binary());
     command.args(["--json", "je", "verify"]).arg(environment);
     run(&mut command).expect(0);
 }
@@ -108,8 +109,8 @@ fn offline_captures_refuse_a_writer_and_say_how_the_environment_was_left() {
     load.wait_for(100).unwrap();
     let refused = run(&mut offline()).expect(3);
     assert!(refused.to_string().contains("open for writing"), "{refused}");
-    load.stop().unwrap();
     assert_eq!(refused.failed_items(), [home.to_str().unwrap()], "{refused}");
+    load.stop().unwrap();
     run(&mut offline()).expect(0);
     let closed = application(&treering);
     assert_eq!(closed["state"], "consistent");
@@ -120,6 +121,26 @@ fn offline_captures_refuse_a_writer_and_say_how_the_environment_was_left() {
     run(&mut offline()).expect(0);
     let killed = application(&treering);
     assert!(killed["detail"].as_str().unwrap().contains("recovery reads"), "{killed}");
+}
+
+/// Nobody has opened it since somebody put it there. Nothing is wrong with it, and the snapshot says how it was taken.
+#[test]
+fn a_capture_without_the_lock_is_shown_as_such() {
+    let temp = tempfile::tempdir().unwrap();
+    let (treering, home) = (Treering::init(temp.path()), temp.path().join("je"));
+    Environment::create(&home, 100, 1).unwrap();
+    let listed = || {
+        let json = treering.command("snapshots");
+        let words = json.get_args().filter(|word| *word != "--json");
+        run(Command::new(json.get_program()).args(words)).expect(0).stdout
+    };
+    treering.backup(&home);
+    assert!(application(&treering)["unlocked"].is_null() && !listed().contains("unlocked"));
+    fs::remove_file(home.join("je.lck")).unwrap();
+    treering.backup(&home);
+    let app = application(&treering);
+    assert_eq!((&app["state"], &app["unlocked"]), (&"consistent".into(), &true.into()), "{app}");
+    assert!(listed().contains("je:consistent (unlocked)"), "{}", listed());
 }
 
 fn detail(app: &Value) -> String {

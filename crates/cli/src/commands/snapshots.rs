@@ -60,11 +60,12 @@ fn table(context: &Context, chosen: &[&Named], compact: bool) -> String {
     table.foot(count(chosen.len() as u64, "snapshot")).render()
 }
 
-/// `sqlite:consistent`, with a number if there are several.
+/// `sqlite:consistent`, with a number if there are several, and with what else matters of how it was captured.
 fn apps(entries: &[AppEntry]) -> Vec<String> {
     let mut counted: Vec<(String, usize)> = Vec::new();
     for entry in entries {
-        let word = format!("{}:{}", entry.kind, entry.verdict);
+        let unlocked = if objects::is_unlocked(entry) { " (unlocked)" } else { "" };
+        let word = format!("{}:{}{unlocked}", entry.kind, entry.verdict);
         match counted.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counted.push((word, 1)),
@@ -102,7 +103,8 @@ mod tests {
             bytes: 0,
             extensions: Vec::new(),
         };
-        let entries = [entry("sqlite", "consistent"), entry("h2", "torn"), entry("sqlite", "consistent")];
-        assert_eq!(apps(&entries), ["2×sqlite:consistent", "h2:torn"]);
+        let unlocked = AppEntry { detail: "unlocked (no je.lck)".into(), ..entry("je", "consistent") };
+        let entries = [entry("sqlite", "consistent"), entry("h2", "torn"), entry("sqlite", "consistent"), unlocked];
+        assert_eq!(apps(&entries), ["2×sqlite:consistent", "h2:torn", "je:consistent (unlocked)"]);
     }
 }

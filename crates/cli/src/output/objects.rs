@@ -103,8 +103,14 @@ pub(crate) fn app(entry: &AppEntry) -> AppObject {
         state: entry.verdict.clone(),
         consistency_point: entry.consistency_point.clone(),
         detail: entry.detail.clone(),
+        unlocked: is_unlocked(entry),
         bytes: entry.bytes,
     }
+}
+
+/// Whether a JE environment was captured without JE's lock.
+pub(crate) fn is_unlocked(entry: &AppEntry) -> bool {
+    entry.kind == treering_je::KIND && treering_je::is_unlocked(&entry.detail)
 }
 
 #[cfg(test)]

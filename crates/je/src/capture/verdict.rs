@@ -12,6 +12,15 @@ use super::{Locking, PinnedSource, Taken};
 use crate::log::{Commit, Lsn};
 use crate::verify::{Report, Severity, Verifier};
 
+/// How the detail of a capture without the readers' lock begins.
+const UNLOCKED: &str = "unlocked";
+
+/// Whether a capture whose detail this is had to do without JE's readers' lock. It may be consistent all the same, by
+/// the argument in `pin.rs`: that needs the files open, and one machine; on a file system of several the verdict is unknown.
+pub fn is_unlocked(detail: &str) -> bool {
+    detail.starts_with(UNLOCKED)
+}
+
 /// Judges what was read.
 pub(super) fn conclude(taken: Option<Taken>) -> Conclusion {
     let Some(mut taken) = taken else {
@@ -81,7 +90,7 @@ impl Taken {
             }
             Locking::Hot(held) => format!("hot: the readers' lock was held for {}", milliseconds(*held)),
             Locking::Offline => "offline: writers were kept out".to_owned(),
-            Locking::Unlocked(why) => format!("unlocked ({}): all files were open before any was read", said(why)),
+            Locking::Unlocked(why) => format!("{UNLOCKED} ({}): all files were open before any was read", said(why)),
         }
     }
 

@@ -111,6 +111,9 @@ pub(crate) struct AppObject {
     pub(crate) consistency_point: Option<String>,
     /// Why this state, in one sentence.
     pub(crate) detail: String,
+    /// A JE environment whose lock could not be had while its files were listed and opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unlocked: bool,
     /// The bytes that were captured.
     pub(crate) bytes: u64,
 }
