@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use treering_tests::{Ran, Treering, count, fingerprint, run};
+use treering_tests::{Ran, SmallDisk, Treering, count, fingerprint, run};
 use treering_workloads::je_load::{Load, Pace, check};
 
 const PACE: Pace = Pace { threads: 2, pause_ms: 3, seed: 9 };
@@ -55,6 +55,33 @@ fn an_environment_takes_its_place_as_a_whole_and_never_under_somebody() {
     let done = restore(&treering, &home, &fresh, &["--je-jar", JAR]).expect(0).message("summary");
     assert!(count(&done, "files_restored") > 0);
     assert_eq!(check(&fresh).unwrap().sum, found.sum);
+}
+
+/// Folders are exchanged by their names, and a mount point keeps its own.
+#[test]
+fn a_mount_point_is_refused_before_anything_is_written_and_what_to_do_is_said() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, mounted) = (temp.path().join("je"), temp.path().join("mounted"));
+    let mut load = Load::start(&home, &temp.path().join("acknowledged"), PACE).unwrap();
+    load.wait_for(100).unwrap();
+    load.stop().unwrap();
+    treering.backup(&home);
+    std::fs::create_dir(&mounted).unwrap();
+    let disk = SmallDisk::mount(&mounted, 32 << 20);
+    let wrapper = disk.wrapper();
+    let words: Vec<&str> = wrapper.iter().map(|word| word.to_str().unwrap()).collect();
+    let treering = treering.through(&words);
+    let refused = restore(&treering, &home, &mounted, &[]).expect(1).to_string();
+    for said in ["is a mount point", "Nothing was restored.", "such as MOUNT/restored"] {
+        assert!(refused.contains(said), "{refused}");
+    }
+    let listed = || disk.shell(&format!("ls -A '{}'", mounted.display()));
+    assert_eq!((listed().as_str(), left_beside(&mounted)), ("", Vec::new()));
+    // As it says: into a new folder there, and from that into its place.
+    restore(&treering, &home, &mounted.join("restored"), &[]).expect(0);
+    disk.shell(&format!("cd '{}' && mv restored/* . && rmdir restored && ls *.jdb", mounted.display()));
+    assert!(listed().contains("00000000.jdb"), "{}", listed());
 }
 
 /// What a capture never takes, crafted by hand: damage in the middle of the log. It stays beside its place.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use treering_tests::{Ran, Treering, assert_same, fingerprint, id, run};
+use treering_tests::{Ran, SmallDisk, Treering, assert_same, fingerprint, id, run};
 use treering_workloads::jpom_home::{Database, Home, Options};
 use treering_workloads::{Access, h2};
 
@@ -141,6 +141,29 @@ fn nothing_is_written_over_a_database_in_use() {
     assert!(scene.beside().is_empty(), "{:?}", scene.beside());
     let last = writer.stop().unwrap();
     assert_eq!(scene.database.count(Access::ReadOnly).unwrap().acknowledged, last);
+}
+
+/// Within a container `data` and `conf` are mounts: exchanged with their home they would stay with the old one.
+#[test]
+fn a_home_that_something_is_mounted_in_is_left_alone() {
+    let scene = Scene::new();
+    let snapshot = scene.backup();
+    scene.write("conf/application.yml", "jpom: changed");
+    let data = scene.root().join("data");
+    let disk = SmallDisk::mount(&data, 64 << 20);
+    let wrapper = disk.wrapper();
+    let words: Vec<&str> = wrapper.iter().map(|word| word.to_str().unwrap()).collect();
+    let restore = |path: &Path, target: &Path| {
+        let mut command = scene.treering.through(&words).command("restore");
+        run(command.args(["--snapshot", &snapshot, "--path"]).arg(path).arg("--target").arg(target))
+    };
+    let refused = restore(scene.root(), scene.root()).expect(1);
+    assert!(refused.stderr.contains("data is a mount point within"), "{refused}");
+    assert_eq!(scene.read("conf/application.yml"), "jpom: changed");
+    assert!(scene.beside().is_empty(), "{:?}", scene.beside());
+    // What is in the volume comes back into the volume: it is no application by itself, but files.
+    restore(&data, &data).expect(0);
+    assert!(disk.shell(&format!("ls '{}'", data.display())).contains("INSTALL.json"));
 }
 
 #[test]

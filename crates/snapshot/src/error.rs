@@ -154,6 +154,14 @@ pub enum SnapshotError {
         /// Why not.
         detail: String,
     },
+    /// An application cannot be exchanged as a whole, because of what is mounted there; nothing was changed.
+    #[error("cannot bring the {kind} application back: {detail}")]
+    Mounted {
+        /// Its kind.
+        kind: String,
+        /// What is mounted where.
+        detail: String,
+    },
     /// A restored file is not what the snapshot holds.
     #[error("{} is not what the snapshot holds", .path.display())]
     Differs {

@@ -138,7 +138,7 @@ fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
             Some("Nothing was changed.")
         }
         SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
-        SnapshotError::NotBroughtBack { .. } => Some("Nothing was restored."),
+        SnapshotError::NotBroughtBack { .. } | SnapshotError::Mounted { .. } => Some("Nothing was restored."),
         _ => None,
     }
 }
@@ -161,6 +161,10 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
         SnapshotError::NotBroughtBack { .. } => "Stop whoever has it open, or restore to another place.",
+        SnapshotError::Mounted { .. } => {
+            "Restore into a new folder on the file system that is mounted there, such as MOUNT/restored. Then, while \
+             nobody has the application open, move the old content out of its place and the new content into it."
+        }
         SnapshotError::KeepsNothing { .. } => {
             "Add a rule that keeps something, such as --keep-last 1, or name the snapshots to drop."
         }

@@ -118,6 +118,12 @@ pub enum Refusal {
         /// What is wrong.
         detail: String,
     },
+    /// Something is mounted there that keeps it from being exchanged.
+    #[error("{detail}")]
+    Mounted {
+        /// What, and what would come of it.
+        detail: String,
+    },
     /// A system call failed.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {

@@ -22,6 +22,7 @@ mod beneath;
 mod dump;
 mod job;
 mod meta;
+mod mounts;
 mod plan;
 mod remove;
 mod resolve;
@@ -49,6 +50,7 @@ use crate::record::Snapshot;
 pub use application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Takes, Unit};
 use beneath::{Beneath, Folder, Folders};
 pub use dump::write_file;
+pub use mounts::refuse_mounts;
 pub use roots::{Root, layout};
 
 /// Withheld things that a summary names; more are only counted.
@@ -193,7 +195,8 @@ pub struct RestoreSummary {
 ///
 /// If the target cannot be opened, there is no room left on it, somebody asked to stop, or the snapshot goes on beyond what
 /// its record says ([`SnapshotError::MoreThanSaid`]). What was complete by then stays. [`SnapshotError::NotBroughtBack`],
-/// before anything is changed, if somebody has an application open that was to be brought back.
+/// before anything is changed, if somebody has an application open that was to be brought back, or it cannot be exchanged
+/// because of what is mounted there ([`SnapshotError::Mounted`]).
 pub fn restore(
     repository: &Arc<Repository>,
     snapshot: &Snapshot,

@@ -25,6 +25,7 @@ use treering_store::Repository;
 
 use super::application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Unit};
 use super::beneath::{self, Beneath, look};
+use super::mounts::refuse_mounts;
 use super::yard::{OLD, Stage, Yard, make_leading, outside, swap, sync};
 use super::{Choice, Overwrite, RestoreOptions, RestoreSummary, Root, layout, restore_files};
 use crate::error::{Result, SnapshotError};
@@ -93,10 +94,10 @@ pub(super) fn is_in_a_unit(returns: &[Return<'_>], path: &Path) -> bool {
 
 impl Return<'_> {
     fn refused(&self, options: &RestoreOptions<'_>, refusal: &Refusal) -> SnapshotError {
-        SnapshotError::NotBroughtBack {
-            kind: self.entry.kind.clone(),
-            path: options.target.join(&self.inside),
-            detail: refusal.to_string(),
+        let (kind, detail) = (self.entry.kind.clone(), refusal.to_string());
+        match refusal {
+            Refusal::Mounted { .. } => SnapshotError::Mounted { kind, detail },
+            _ => SnapshotError::NotBroughtBack { kind, path: options.target.join(&self.inside), detail },
         }
     }
 
@@ -114,7 +115,8 @@ impl Return<'_> {
             return Err(self.refused(options, &Refusal::Unsound { detail }));
         }
         let (path, shown) = (yard.path(&yard.name), yard.shown.join(&yard.name));
-        let held = self.restorer.hold(&Place { path: &path, shown: &shown });
+        let place = Place { path: &path, shown: &shown };
+        let held = refuse_mounts(&place).and_then(|()| self.restorer.hold(&place));
         self.hold = Some(held.map_err(|refusal| self.refused(options, &refusal))?);
         Ok(())
     }

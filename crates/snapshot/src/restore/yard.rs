@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use super::application::{Refusal, Unit};
 use super::beneath::{self, kind_of, look};
 use super::meta::{self, Meta};
+use super::mounts::is_mount_point;
 use super::{RestoreOptions, Root};
 use crate::error::{Result, SnapshotError};
 use crate::node::Time;
@@ -174,7 +175,11 @@ fn set_modified(folder: &OwnedFd, time: Time) {
 
 /// Puts `from` in the place of `to`. What was there is at `from` then, or nothing.
 pub(super) fn swap(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, yard: &Yard) -> Result<(), Refusal> {
-    let failed = |e: Errno| Refusal::io("exchange", yard.shown.join(new))(e.into());
+    let shown = yard.shown.join(new);
+    let failed = |e: Errno| match e {
+        Errno::BUSY => is_mount_point(&shown),
+        e => Refusal::io("exchange", &shown)(e.into()),
+    };
     match renameat_with(from, old, to, new, RenameFlags::EXCHANGE) {
         Err(Errno::NOENT) => renameat_with(from, old, to, new, RenameFlags::NOREPLACE).map_err(failed),
         // File systems that cannot exchange: for a moment neither has the name.

@@ -21,7 +21,7 @@ use crate::output::progress::Task;
 use crate::process;
 use crate::settings::Verbosity;
 
-/// What is true of every restore that fails.
+/// What is true of every restore that fails in its midst.
 const REPOSITORY_UNTOUCHED: &str =
     "The repository was not changed. Files that were complete by then stay; no other was left half written.";
 
@@ -39,7 +39,11 @@ pub(crate) fn run_in(context: &Context, opened: &Opened, args: &RestoreArgs) -> 
     context.printer.note(Verbosity::Normal, &plan.says_where())?;
     plan.tell_moment(context)?;
     let started = Instant::now();
-    let done = write(context, opened, &plan).map_err(|failure| failure.safe(REPOSITORY_UNTOUCHED))?;
+    let done = write(context, opened, &plan).map_err(|failure| match failure.safe {
+        // It knows better: that nothing was restored, for instance.
+        Some(_) => failure,
+        None => failure.safe(REPOSITORY_UNTOUCHED),
+    })?;
     let told = tell::tell(context, &plan, &done, started.elapsed());
     jpom::keep_old(context, &plan, &done)?;
     told
