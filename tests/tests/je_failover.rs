@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use treering_tests::{Campaign, Running, Treering, run};
+use treering_tests::{Campaign, Running, SmallDisk, Treering, run};
+use treering_workloads::je::Environment;
 use treering_workloads::je_load::{Load, Pace, check};
 
 /// Within this time the first pass is killed. Later ones follow how long passes take: a bit longer after each that was
@@ -99,23 +101,65 @@ fn a_standby_that_was_opened_or_is_something_else_is_left_alone() {
 }
 
 #[test]
+fn a_standby_looks_like_its_home_and_is_no_mount_point() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
+    Environment::create(&home, 100, 1).unwrap();
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(home.join("00000000.jdb"), PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::write(home.join("je.properties"), "je.log.nDataDirectories=0\n").unwrap();
+    run(&mut follow(&treering, &home, &standby)).expect(0);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&standby), mode(&standby.join("00000000.jdb"))), (0o700, 0o640));
+    assert_eq!(std::fs::read(standby.join("je.properties")).unwrap(), b"je.log.nDataDirectories=0\n");
+    let mounted = temp.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let disk = SmallDisk::mount(&mounted, 8 << 20);
+    let wrapper = disk.wrapper();
+    let words: Vec<&str> = wrapper.iter().map(|word| word.to_str().unwrap()).collect();
+    let refused = run(&mut follow(&treering.through(&words), &home, &mounted)).expect(1);
+    assert!(refused.to_string().contains("is a mount point"), "{refused}");
+    run(&mut follow(&treering.through(&words), &home, &mounted.join("standby"))).expect(0);
+}
+
+#[test]
 fn snapshots_of_a_watch_become_a_standby() {
     let temp = tempfile::tempdir().unwrap();
     let treering = Treering::init(temp.path());
     let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
     let mut load =
         Load::start(&home, &temp.path().join("acknowledged"), Pace { threads: 2, pause_ms: 3, seed: 1 }).unwrap();
-    for _ in 0..2 {
-        load.wait_for(100).unwrap();
-        let acknowledged = load.last().unwrap();
+    let watch = || {
         let mut watch = treering.command("je");
         run(watch.arg("watch").arg(&home).arg("--once")).expect(0);
+    };
+    let follow = || {
         let mut follow = treering.command("je");
-        follow.arg("failover").arg(&home).arg("--to").arg(&standby).args(["--from-snapshots", "--once"]);
-        run(&mut follow).expect(0);
+        run(follow.arg("failover").arg(&home).arg("--to").arg(&standby).args(["--from-snapshots", "--once"]))
+    };
+    for _ in 0..2 {
+        load.wait_for(400).unwrap();
+        let acknowledged = load.last().unwrap();
+        watch();
+        follow().expect(0);
         let copy = temp.path().join("copy");
         assert!(open_copy(&standby, &copy) >= acknowledged);
     }
+    // Of what is the same only the last file and the one with the last checkpoint are read again.
+    let again = follow().expect(0).message("je_pass");
+    assert!(again["files_copied"].as_u64() <= Some(2) && again["files_kept"].as_u64() > Some(0), "{again}");
+    // The application moves to the standby and stops there: what it has done is not written over.
+    let mut moved =
+        Load::start(&standby, &temp.path().join("moved"), Pace { threads: 2, pause_ms: 3, seed: 2 }).unwrap();
+    moved.wait_for(20).unwrap();
+    let last = moved.last().unwrap();
+    moved.stop().unwrap();
+    load.wait_for(100).unwrap();
+    watch();
+    let refused = follow().expect(1);
+    assert!(refused.to_string().contains("may be the environment in use now"), "{refused}");
+    assert!(check(&standby).unwrap().last >= last);
     load.stop().unwrap();
     let snapshots = run(&mut treering.command("snapshots")).expect(0).document();
     assert!(snapshots.as_array().unwrap().iter().all(|snapshot| snapshot["tags"][0] == "watch"), "{snapshots}");

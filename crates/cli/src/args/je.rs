@@ -10,7 +10,7 @@ use treering_je::log::Lsn;
 use treering_snapshot::retention::WATCH_TAG;
 
 use super::values::duration;
-use super::{BackupArgs, RestoreArgs, SnapshotFilterArgs};
+use super::{BackupArgs, SnapshotFilterArgs};
 
 /// Work with Berkeley DB Java Edition environments.
 #[derive(Debug, Clone, Args)]
@@ -202,22 +202,17 @@ pub(crate) struct JeFailoverArgs {
     #[arg(long)]
     pub(crate) once: bool,
 
-    /// Restore the newest snapshot of the environment into the standby, whenever there is a new one. Without this no
-    /// repository is needed.
+    /// Follow the newest snapshot of the environment, whenever there is a new one; only what is new is read. Without this
+    /// no repository is needed.
     #[arg(long)]
     pub(crate) from_snapshots: bool,
 }
 
-/// The command lines of `backup` and `restore` by themselves, for commands that consist of them.
+/// The command line of `backup` by itself, for a command that consists of backups.
 #[derive(Debug, Parser)]
-struct Alone<A: Args> {
+struct Alone {
     #[command(flatten)]
-    args: A,
-}
-
-/// What these words mean to a command.
-fn parse_alone<A: Args>(words: Vec<OsString>) -> Result<A, clap::Error> {
-    Alone::<A>::try_parse_from(words).map(|alone| alone.args)
+    args: BackupArgs,
 }
 
 impl JeWatchArgs {
@@ -227,15 +222,6 @@ impl JeWatchArgs {
             ["backup", "--skip-if-unchanged", "--app", "je", "--tag", WATCH_TAG].map(OsString::from).into();
         words.extend(self.host.iter().map(|host| OsString::from(format!("--host={host}"))));
         words.extend(["--".into(), self.folder.clone().into_os_string()]);
-        parse_alone(words)
-    }
-}
-
-impl JeFailoverArgs {
-    /// The restore that each pass from snapshots is.
-    pub(crate) fn restore(&self) -> Result<RestoreArgs, clap::Error> {
-        let mut words: Vec<OsString> = ["restore", "--delete", "--app", "je", "--path"].map(OsString::from).into();
-        words.extend([self.folder.clone().into(), "--target".into(), self.to.clone().into(), "latest".into()]);
-        parse_alone(words)
+        Alone::try_parse_from(words).map(|alone| alone.args)
     }
 }

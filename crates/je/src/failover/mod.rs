@@ -1,8 +1,9 @@
 //! A standby: a copy of an environment that follows it and can be opened at any instant.
 //!
 //! ```text
-//! the files of the home fixed, as for a backup ─► a stage beside the standby: what is the same linked, the rest copied,
-//!     every checksum looked at ─► synced ─► the standby's own locks ─► exchanged ─► synced ─► the old one removed
+//! the files of the home fixed, as for a backup, or those of a snapshot ─► a stage beside the standby: what is the same
+//!     linked, the rest copied, every checksum looked at ─► the log judged as a whole ─► synced ─► the standby's own locks
+//!     ─► exchanged ─► synced ─► the old one removed
 //! ```
 //!
 //! JE's guide copies changed files into the standby one by one. Then there are moments when a file is missing between two
@@ -13,26 +14,30 @@
 //!
 //! Invariant: whenever it is cut off, the standby is the one of the last pass or of this one, whole.
 
+mod origin;
 mod record;
 mod stage;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::record::Record;
-use self::stage::Stage;
-use crate::capture::{Held, Pinned};
-use crate::log::{Commit, EntryType, Item, Listing, Outcome, scan};
+use treering_snapshot::SnapshotError;
+use treering_snapshot::restore::Refusal;
 
-/// Follows a home.
+pub use self::origin::InSnapshot;
+use self::origin::{Home, Origin};
+use self::record::{Entry, Record};
+use self::stage::Stage;
+use crate::log::{Commit, FILE_HEADER_BYTES, FileHeader, FileSummary, Listing, scan};
+use crate::moment::Contents;
+use crate::verify::{FolderSource, Severity, Verifier};
+
+/// Keeps a standby.
 #[derive(Debug, Clone)]
 pub struct Failover {
-    home: PathBuf,
     standby: PathBuf,
-    lock_wait: Duration,
 }
 
 /// What one pass has done.
@@ -44,47 +49,54 @@ pub struct Pass {
     pub copied_bytes: u64,
     /// Files that were the same.
     pub kept: u64,
-    /// Files that the home has no more.
+    /// Files that the standby had and has no more.
     pub removed: u64,
-    /// The last commit that the standby has.
+    /// The last commit in what was copied.
     pub last: Option<Commit>,
+    /// How far a home has gone on since.
+    pub behind: Option<Behind>,
+}
+
+/// How far a standby is behind its home.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Behind {
     /// How many commits the home has made since.
-    pub behind_commits: u64,
-    /// The time from that commit to the last one of the home, in milliseconds.
-    pub behind_ms: i64,
+    pub commits: u64,
+    /// The time from the last commit of the standby to the last one of the home, in milliseconds.
+    pub ms: i64,
 }
 
 /// Why a pass failed. The standby is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FailoverError {
-    /// A system call failed.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The home's files cannot be fixed.
+    /// A system call failed, or the home's files cannot be fixed.
     #[error(transparent)]
-    Home(#[from] crate::Error),
-    /// There is no log in the home.
+    Failed(#[from] crate::Error),
+    /// A snapshot cannot be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// There is no log to be copied.
     #[error("{} has no file of a JE log", .home.display())]
     NoEnvironment {
-        /// The home.
+        /// The home, or its path in the snapshot.
         home: PathBuf,
     },
-    /// A file of the home is damaged; a standby with it would be no standby.
+    /// A file is damaged; a standby with it would be no standby.
     #[error("{} is damaged at byte {offset}: {detail}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where.
         offset: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The files do not belong together, so that JE would not open a standby of them.
+    #[error("{} is no environment that JE would open: {detail}", .home.display())]
+    Unsound {
+        /// The home, or its path in the snapshot.
+        home: PathBuf,
         /// What is wrong.
         detail: String,
     },
@@ -110,97 +122,166 @@ pub enum FailoverError {
         /// How that was noticed.
         detail: String,
     },
+    /// What is mounted there keeps the standby from being exchanged.
+    #[error("the standby cannot be exchanged: {detail}")]
+    Mounted {
+        /// What is mounted where.
+        detail: String,
+    },
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FailoverError {
-    let path = path.to_owned();
-    move |source| FailoverError::Io { action, path, source }
+impl FailoverError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let failed = crate::error::io_error(action, path);
+        move |source| failed(source).into()
+    }
+
+    fn refused(standby: &Path, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Io { action, path, source } => crate::Error::Io { action, path, source }.into(),
+            Refusal::Mounted { detail } => Self::Mounted { detail },
+            other => Self::InUse { standby: standby.to_owned(), detail: other.to_string() },
+        }
+    }
 }
 
 impl Failover {
-    /// From a home to a standby, both absolute. A deletion of JE's that is under way is waited for so long.
-    pub fn new(home: PathBuf, standby: PathBuf, lock_wait: Duration) -> Self {
-        Self { home, standby, lock_wait }
+    /// Of this standby, absolute.
+    pub fn new(standby: PathBuf) -> Self {
+        Self { standby }
     }
 
-    /// Brings the standby up to now.
+    /// Brings the standby up to what a home is now. A deletion of JE's that is under way is waited for so long.
     ///
     /// # Errors
     ///
     /// See [`FailoverError`]; the standby is as it was.
-    pub fn pass(&self) -> Result<Pass, FailoverError> {
-        let record = Record::of_standby(&self.standby)?;
-        let pinned = self.pin()?;
-        let last = pinned.last().ok_or_else(|| FailoverError::NoEnvironment { home: self.home.clone() })?.number;
-        let stage = Stage::make(&self.standby)?;
-        let (mut pass, mut end) = (Pass::default(), None);
-        let mut next = Record::default();
-        for (number, file) in &pinned.files {
-            let same = record.files.get(&file.path).filter(|known| known.is_same(file)).filter(|_| *number != last);
-            if let Some(known) = same.filter(|known| !known.was_last) {
-                stage.link(&self.standby, &file.path)?;
-                next.files.insert(file.path.clone(), known.clone());
-                pass.kept += 1;
-                continue;
-            }
-            let Some(copied) = stage.copy(file, *number == last)? else { continue };
-            pass.copied += 1;
-            pass.copied_bytes += copied.bytes;
-            pass.last = copied.last_commit.or(pass.last);
-            end = Some((*number, copied.bytes));
-            next.files.insert(file.path.clone(), copied.entry);
-        }
-        pass.removed = record.files.keys().filter(|path| !next.files.contains_key(*path)).count() as u64;
-        stage.copy_settings(&self.home)?;
-        drop(pinned);
-        stage.publish(&self.standby, &next)?;
-        self.measure(&mut pass, end);
-        Ok(pass)
+    pub fn follow(&self, home: &Path, lock_wait: Duration) -> Result<Pass, FailoverError> {
+        let mut copied = self.pass(&mut Home::fix(home, lock_wait)?)?;
+        copied.pass.behind = Some(copied.measure(home));
+        Ok(copied.pass)
     }
 
-    fn pin(&self) -> Result<Pinned, FailoverError> {
-        let held = Held::reader(&self.home.join("je.lck"), self.lock_wait).ok();
-        let pinned = Pinned::take(&self.home, held.is_some())?;
-        match pinned.needs_lock() {
-            // Rare: more files than descriptors. They are read by name, which only the lock makes safe.
-            true => Err(FailoverError::Io {
-                action: "hold all files open of",
-                path: self.home.clone(),
-                source: io::Error::other("raise the limit of open files"),
-            }),
-            false => Ok(pinned),
+    /// Brings the standby up to a snapshot, whose bytes `contents` shows.
+    ///
+    /// # Errors
+    ///
+    /// See [`FailoverError`]; the standby is as it was.
+    pub fn follow_snapshot(&self, snapshot: &InSnapshot, contents: &mut dyn Contents) -> Result<Pass, FailoverError> {
+        Ok(self.pass(&mut origin::Stored { snapshot, contents })?.pass)
+    }
+
+    fn pass(&self, origin: &mut dyn Origin) -> Result<Copied, FailoverError> {
+        let record = Record::of_standby(&self.standby)?;
+        let listing = origin.listing().clone();
+        let last = listing.last().ok_or_else(|| FailoverError::NoEnvironment { home: origin.path().to_owned() })?;
+        let stage = Stage::make(&self.standby)?;
+        stage.make_folders(&listing.data_folders, origin.looks()?)?;
+        let (mut copied, mut next, mut files) = (Copied::default(), Record::default(), Vec::new());
+        for (number, listed) in &listing.files {
+            let (number, path, is_last) = (*number, &listed.path, *number == last);
+            let fingerprint = origin.fingerprint(number)?;
+            let known = record.files.get(path).filter(|known| !is_last && known.is_same(&fingerprint));
+            if let Some((known, header)) = known.and_then(|known| Some((known, header(&self.standby.join(path))?))) {
+                stage.link(&self.standby, path)?;
+                files.push((number, path, Found::Known(header, known.bytes)));
+                next.files.insert(path.clone(), known.clone());
+                copied.pass.kept += 1;
+                continue;
+            }
+            let Some(file) = stage.copy(origin, number, path, is_last)? else { continue };
+            copied.take_in(number, &file.summary, file.bytes);
+            let (bytes, modified_ns) = (file.bytes, file.modified_ns);
+            let entry = Entry { fingerprint, bytes, modified_ns, is_read_again: is_last };
+            next.files.insert(path.clone(), entry);
+            files.push((number, path, Found::Read(file.summary)));
         }
+        copied.pass.removed = record.files.keys().filter(|path| !next.files.contains_key(*path)).count() as u64;
+        let checkpoint = judge(origin.path(), &listing, files, stage.folder())?;
+        // What is read of it is what the whole is judged by.
+        let checkpoint = checkpoint.and_then(|number| next.files.get_mut(&listing.files.get(&number)?.path));
+        checkpoint.into_iter().for_each(|entry| entry.is_read_again = true);
+        stage.put_settings(origin)?;
+        stage.publish(&self.standby, &next, origin.looks()?)?;
+        Ok(copied)
+    }
+}
+
+/// A file of the stage.
+enum Found {
+    /// It was read before: its header, and how long it is.
+    Known(FileHeader, u64),
+    Read(FileSummary),
+}
+
+fn header(path: &Path) -> Option<FileHeader> {
+    let mut head = [0; FILE_HEADER_BYTES as usize];
+    fs::File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).ok()?;
+    FileHeader::read(&head)
+}
+
+/// Whether the files are an environment that JE opens. Says in which one the last checkpoint is.
+fn judge(
+    home: &Path,
+    listing: &Listing,
+    files: Vec<(u32, &PathBuf, Found)>,
+    stage: &Path,
+) -> Result<Option<u32>, FailoverError> {
+    // What else lies in the home does not come into a standby.
+    let staged = Listing::read(stage).map_err(FailoverError::io("list", stage))?;
+    let staged = Listing { has_marker: listing.has_marker, ..staged };
+    let mut verifier = Verifier::new(&staged);
+    for (number, path, found) in files {
+        match found {
+            Found::Read(summary) => verifier.file(number, path, Ok(summary)),
+            Found::Known(header, bytes) => verifier.known(number, path, bytes, header),
+        }
+    }
+    let report = verifier.finish(&mut FolderSource::new(stage, &staged));
+    match report.findings.iter().find(|finding| finding.severity == Severity::Error) {
+        None => Ok(report.checkpoint.map(|checkpoint| checkpoint.lsn.file)),
+        Some(finding) => {
+            let path = finding.path.iter().map(|path| format!("{}: ", path.display()));
+            let detail = path.chain([finding.problem.to_string()]).collect();
+            Err(FailoverError::Unsound { home: home.to_owned(), detail })
+        }
+    }
+}
+
+/// What a pass has copied, and up to where.
+#[derive(Default)]
+struct Copied {
+    pass: Pass,
+    /// The last file, and how long the copy of it is.
+    end: Option<(u32, u64)>,
+}
+
+impl Copied {
+    fn take_in(&mut self, number: u32, summary: &FileSummary, bytes: u64) {
+        self.pass.copied += 1;
+        self.pass.copied_bytes += bytes;
+        self.pass.last = summary.last_commit.or(self.pass.last);
+        self.end = Some((number, bytes));
     }
 
     /// How far the home has gone on. What cannot be read meanwhile does not count.
-    fn measure(&self, pass: &mut Pass, end: Option<(u32, u64)>) {
-        let (Some((file, offset)), Ok(listing)) = (end, Listing::read(&self.home)) else { return };
+    fn measure(&self, home: &Path) -> Behind {
+        let mut behind = Behind::default();
+        let (Some((file, offset)), Ok(listing)) = (self.end, Listing::read(home)) else { return behind };
         let mut newest = None;
         for (number, listed) in listing.files.range(file..) {
-            let Ok(open) = fs::File::open(self.home.join(&listed.path)) else { continue };
-            let mut open = open;
+            let Ok(mut open) = fs::File::open(home.join(&listed.path)) else { continue };
             let _unread = scan(&mut open, *number, None, &mut |entry| {
-                if let Some(time_ms) = commit_time(entry).filter(|_| *number > file || entry.end() > offset) {
-                    pass.behind_commits += 1;
-                    newest = Some(time_ms);
+                let is_new = !entry.is_behind && (*number > file || entry.end() > offset);
+                if let Some(commit) = Some(entry).filter(|_| is_new).and_then(Commit::of) {
+                    behind.commits += 1;
+                    newest = Some(commit.time_ms);
                 }
             });
         }
-        if let (Some(newest), Some(last)) = (newest, pass.last) {
-            pass.behind_ms = newest.saturating_sub(last.time_ms).max(0);
+        if let (Some(newest), Some(last)) = (newest, self.pass.last) {
+            behind.ms = newest.saturating_sub(last.time_ms).max(0);
         }
+        behind
     }
 }
-
-fn commit_time(entry: &crate::log::Entry<'_>) -> Option<i64> {
-    if entry.is_behind || entry.header.kind != EntryType::COMMIT {
-        return None;
-    }
-    match entry.item()? {
-        Item::TransactionEnd(end) if end.outcome == Outcome::Commit => Some(end.time_ms),
-        _ => None,
-    }
-}
-
-/// The files of a standby by their paths in it.
-type Files = BTreeMap<PathBuf, record::Entry>;

@@ -1,46 +1,48 @@
 //! What the last pass has put into a standby: a small text in it, by which the next pass knows what is the same, and that
 //! nobody has worked with the standby since.
 //!
-//! One line for each file: its fingerprint at home, the length and the modification time of the copy, whether it was the
-//! last one, its path.
+//! One line for each file: its fingerprint where it comes from, the length and the modification time of the copy, whether
+//! it is read again the next time in any case, its path.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{FailoverError, Files, io_error};
-use crate::capture::PinnedFile;
+use super::FailoverError;
 use crate::log::Listing;
 
 /// Its name; nothing that JE looks at.
 pub(super) const RECORD: &str = "treering-failover";
 /// The first line.
-const VERSION: &str = "treering failover 1";
+const VERSION: &str = "treering failover 2";
 
 /// What is in a standby.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    pub(super) files: Files,
+    /// By their paths in it.
+    pub(super) files: BTreeMap<PathBuf, Entry>,
 }
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Of the file at home when it was copied.
+    /// Of the file that was copied.
     pub(super) fingerprint: String,
     /// The length of the copy.
     pub(super) bytes: u64,
     /// When the copy was last written to, in nanoseconds since 1970.
     pub(super) modified_ns: i128,
-    /// Whether the log ended in it.
-    pub(super) was_last: bool,
+    /// Whether it is never taken over: the log ended in it, or it has the last checkpoint, whose end is what the log is
+    /// judged by.
+    pub(super) is_read_again: bool,
 }
 
 impl Entry {
-    /// Whether the file at home is the one that was copied.
-    pub(super) fn is_same(&self, file: &PinnedFile) -> bool {
-        file.fingerprint().is_ok_and(|fingerprint| hex(&fingerprint) == self.fingerprint)
+    /// Whether it was copied from a file in this state, and may be taken over.
+    pub(super) fn is_same(&self, fingerprint: &str) -> bool {
+        !self.is_read_again && self.fingerprint == fingerprint
     }
 }
 
@@ -59,11 +61,11 @@ impl Record {
         let text = match fs::read_to_string(standby.join(RECORD)) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return nothing(standby),
-            Err(e) => return Err(io_error("read", &standby.join(RECORD))(e)),
+            Err(e) => return Err(FailoverError::io("read", &standby.join(RECORD))(e)),
         };
         let not_ours = || FailoverError::NotAStandby { standby: standby.to_owned() };
         let record = Self::parse(&text).ok_or_else(not_ours)?;
-        let listing = Listing::read(standby).map_err(io_error("list", standby))?;
+        let listing = Listing::read(standby).map_err(FailoverError::io("list", standby))?;
         let changed = |detail: String| FailoverError::Changed { standby: standby.to_owned(), detail };
         if let Some(file) = listing.files.values().find(|file| !record.files.contains_key(&file.path)) {
             return Err(changed(format!("{} is new", file.path.display())));
@@ -80,8 +82,8 @@ impl Record {
 
     pub(super) fn to_text(&self) -> String {
         let line = |(path, entry): (&PathBuf, &Entry)| {
-            let Entry { fingerprint, bytes, modified_ns, was_last } = entry;
-            format!("{fingerprint} {bytes} {modified_ns} {} {}\n", u8::from(*was_last), path.display())
+            let Entry { fingerprint, bytes, modified_ns, is_read_again } = entry;
+            format!("{fingerprint} {bytes} {modified_ns} {} {}\n", u8::from(*is_read_again), path.display())
         };
         std::iter::once(format!("{VERSION}\n")).chain(self.files.iter().map(line)).collect()
     }
@@ -94,7 +96,7 @@ impl Record {
                 fingerprint: words.next()?.to_owned(),
                 bytes: words.next()?.parse().ok()?,
                 modified_ns: words.next()?.parse().ok()?,
-                was_last: words.next()? == "1",
+                is_read_again: words.next()? == "1",
             };
             Some((PathBuf::from(words.next()?), entry))
         });
@@ -107,7 +109,7 @@ fn nothing(standby: &Path) -> Result<Record, FailoverError> {
         Ok(true) => Ok(Record::default()),
         Ok(false) => Err(FailoverError::NotAStandby { standby: standby.to_owned() }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
-        Err(e) => Err(io_error("list", standby)(e)),
+        Err(e) => Err(FailoverError::io("list", standby)(e)),
     }
 }
 
@@ -118,11 +120,11 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let entry = Entry { fingerprint: "ab".into(), bytes: 5, modified_ns: -7, was_last: true };
-        let files = Files::from([(PathBuf::from("data001/00000000.jdb"), entry)]);
+        let entry = Entry { fingerprint: "ab".into(), bytes: 5, modified_ns: -7, is_read_again: true };
+        let files = BTreeMap::from([(PathBuf::from("data001/00000000.jdb"), entry)]);
         let record = Record { files };
         assert_eq!(Record::parse(&record.to_text()), Some(record));
-        for bad in ["", "treering failover 2\n", "treering failover 1\nab 5\n"] {
+        for bad in ["", "treering failover 1\n", "treering failover 2\nab 5\n"] {
             assert_eq!(Record::parse(bad), None, "{bad:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Name, data_folder, file_name};
+use super::{Name, data_folder, data_folder_name, file_name};
 
 /// The files of an environment at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Listing {
     pub fn read(environment: &Path) -> io::Result<Listing> {
         let mut listing = Listing::of_names(names(environment)?.iter().map(OsString::as_os_str));
         for number in listing.data_folders.clone() {
-            let names = names(&environment.join(folder_name(number)))?;
+            let names = names(&environment.join(data_folder_name(number)))?;
             listing.add_data_folder(number, names.iter().map(OsString::as_os_str));
         }
         Ok(listing.checked())
@@ -100,7 +100,7 @@ impl Listing {
 
     /// Adds the names in a data folder.
     pub fn add_data_folder<'n>(&mut self, number: u32, names: impl IntoIterator<Item = &'n OsStr>) {
-        let folder = folder_name(number);
+        let folder = data_folder_name(number);
         for name in names {
             self.add(&folder, name);
         }
@@ -155,10 +155,6 @@ impl Listing {
 /// Where a file lies in an environment with so many data folders.
 fn expected_path(number: u32, folders: u32) -> PathBuf {
     data_folder(number, folders).unwrap_or_default().join(file_name(number))
-}
-
-fn folder_name(number: u32) -> PathBuf {
-    PathBuf::from(format!("data{number:03}"))
 }
 
 fn names(folder: &Path) -> io::Result<Vec<OsString>> {

@@ -99,7 +99,12 @@ pub fn file_name(number: u32) -> String {
 /// count, plus one (`FileManager.java`, `getFullFileName`).
 pub fn data_folder(number: u32, folders: u32) -> Option<PathBuf> {
     let folders = Some(folders).filter(|folders| (1..=DATA_FOLDERS_MOST).contains(folders))?;
-    Some(PathBuf::from(format!("data{:03}", number % folders + 1)))
+    Some(data_folder_name(number % folders + 1))
+}
+
+/// The name of a data folder, by its number from 1.
+pub fn data_folder_name(number: u32) -> PathBuf {
+    PathBuf::from(format!("data{number:03}"))
 }
 
 #[cfg(test)]

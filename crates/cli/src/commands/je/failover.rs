@@ -6,11 +6,11 @@ use std::time::Duration;
 use treering_je::failover::{Failover, FailoverError, Pass};
 use treering_snapshot::SnapshotName;
 
-use super::history::histories;
+use super::history::{Chunks, histories};
 use super::moment::only;
+use super::source::environment_of;
 use super::watch::again_and_again;
-use crate::args::{JeFailoverArgs, RestoreArgs};
-use crate::commands::restore;
+use crate::args::{JeFailoverArgs, SnapshotFilterArgs};
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome, kind_of_io};
 use crate::output::messages::{JePass, Message};
@@ -20,6 +20,8 @@ use crate::{choice, escape, paths, process, size};
 
 /// How long a deletion of JE's is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// What is true of every pass that fails.
+const AS_IT_WAS: &str = "The standby is as it was.";
 
 /// Follows an environment, or its snapshots.
 pub(crate) fn run(context: &Context, args: &JeFailoverArgs) -> Outcome {
@@ -27,13 +29,15 @@ pub(crate) fn run(context: &Context, args: &JeFailoverArgs) -> Outcome {
         return from_snapshots(context, args);
     }
     process::catch_signals()?;
-    let (home, standby) = (paths::absolute(&args.folder)?, paths::absolute(&args.to)?);
-    let failover = Failover::new(home, standby, LOCK_WAIT);
-    again_and_again(context, args.every, args.once, || tell(context, args, &failover.pass().map_err(explained)?))
+    let (home, failover) = (paths::absolute(&args.folder)?, Failover::new(paths::absolute(&args.to)?));
+    again_and_again(context, args.every, args.once, || {
+        let pass = failover.follow(&home, LOCK_WAIT).map_err(explained)?;
+        tell(context, args, &pass)
+    })
 }
 
 fn tell(context: &Context, args: &JeFailoverArgs, pass: &Pass) -> Outcome {
-    let seconds = pass.behind_ms as f64 / 1000.0;
+    let behind = pass.behind.map(|behind| (behind.commits, behind.ms as f64 / 1000.0));
     if context.printer.json {
         return context.printer.json(&Message::JePass(JePass {
             standby: escape::lossy(args.to.as_os_str().as_encoded_bytes()),
@@ -42,8 +46,8 @@ fn tell(context: &Context, args: &JeFailoverArgs, pass: &Pass) -> Outcome {
             files_kept: pass.kept,
             files_removed: pass.removed,
             last_commit: pass.last.as_ref().map(|last| super::moment::commit(last, &context.zone)),
-            commits_behind: pass.behind_commits,
-            seconds_behind: seconds,
+            commits_behind: behind.map(|(commits, _)| commits),
+            seconds_behind: behind.map(|(_, seconds)| seconds),
         }));
     }
     let last = pass
@@ -51,15 +55,20 @@ fn tell(context: &Context, args: &JeFailoverArgs, pass: &Pass) -> Outcome {
         .as_ref()
         .map_or_else(String::new, |last| format!(", up to the commit of {}", super::moment::show(last, &context.zone)));
     let (standby, copied) = (escape::path(&args.to), count(pass.copied, "file"));
-    let behind = format!("{} and {seconds:.1} s behind", count(pass.behind_commits, "commit"));
-    let line = format!("{standby}: {copied} copied ({}){last}; {behind}", size::show(pass.copied_bytes));
+    let show = |(commits, seconds)| format!("; {} and {seconds:.1} s behind", count(commits, "commit"));
+    let behind = behind.map(show).unwrap_or_default();
+    let line = format!("{standby}: {copied} copied ({}){last}{behind}", size::show(pass.copied_bytes));
     context.printer.note(Verbosity::Normal, &line)
 }
 
 fn explained(error: FailoverError) -> Failure {
+    let error = match error {
+        FailoverError::Snapshot(error) => return Failure::from(error).safe(AS_IT_WAS),
+        error => error,
+    };
     let kind = match &error {
-        FailoverError::Io { source, .. } => kind_of_io(source),
-        FailoverError::Damaged { .. } => Kind::Damaged,
+        FailoverError::Failed(treering_je::Error::Io { source, .. }) => kind_of_io(source),
+        FailoverError::Damaged { .. } | FailoverError::Unsound { .. } => Kind::Damaged,
         _ => Kind::Failed,
     };
     let next = match &error {
@@ -67,23 +76,26 @@ fn explained(error: FailoverError) -> Failure {
             "If it is of no use any more, move it away, and run this again."
         }
         FailoverError::InUse { .. } => "If the application has moved to the standby, stop this command.",
-        FailoverError::Damaged { .. } => "`treering je verify` of the home says what is at stake.",
+        FailoverError::Damaged { .. } | FailoverError::Unsound { .. } => {
+            "`treering je verify` of the home, or of the snapshot, says what is at stake."
+        }
+        FailoverError::Mounted { .. } => "Name a folder within it that nothing is mounted on, such as MOUNT/standby.",
         _ => "Run it again; the standby can be opened meanwhile.",
     };
-    let failure = Failure::new(kind, error.to_string()).safe("The standby is as it was.").next(next);
+    let failure = Failure::new(kind, error.to_string()).safe(AS_IT_WAS).next(next);
     match std::error::Error::source(&error) {
         Some(cause) => failure.because(cause),
         None => failure,
     }
 }
 
-/// Restores the newest snapshot whenever it is another one than the last time.
+/// Follows the newest snapshot, whenever it is another one than the last time.
 fn from_snapshots(context: &Context, args: &JeFailoverArgs) -> Outcome {
-    let restore = args.restore().map_err(|error| Failure::usage("the standby cannot be restored").because(&error))?;
+    let failover = Failover::new(paths::absolute(&args.to)?);
     context.with_repository(|opened| {
         process::catch_signals()?;
         let last = Cell::new(None);
-        again_and_again(context, args.every, args.once, || newest(context, opened, args, &restore, &last))
+        again_and_again(context, args.every, args.once, || newest(context, opened, args, &failover, &last))
     })
 }
 
@@ -91,19 +103,16 @@ fn newest(
     context: &Context,
     opened: &Opened,
     args: &JeFailoverArgs,
-    restore: &RestoreArgs,
+    failover: &Failover,
     last: &Cell<Option<SnapshotName>>,
 ) -> Outcome {
-    let filter = snapshot_filter(&restore.filter, &context.environment);
+    let filter = snapshot_filter(&SnapshotFilterArgs::default(), &context.environment);
     let all = choice::all(&opened.repository, context.printer)?;
-    let wanted = [paths::absolute(&args.folder)?];
-    let unfiltered = treering_snapshot::select::Filter { paths: Vec::new(), ..filter };
-    let history = only(histories(&all, &unfiltered, &wanted))?;
-    let newest = history.snapshots.last().map(|(name, _)| *name);
-    if newest.is_some() && newest == last.get() {
-        return Ok(());
-    }
-    restore::run_in(context, opened, restore)?;
-    last.set(newest);
-    Ok(())
+    let history = only(histories(&all, &filter, &[paths::absolute(&args.folder)?]))?;
+    let Some(named) = history.snapshots.last().filter(|(name, _)| last.get() != Some(*name)) else { return Ok(()) };
+    let mut reader = opened.repository.reader()?;
+    let environment = environment_of(&mut reader, named, history.path.clone())?;
+    let pass = failover.follow_snapshot(&environment, &mut Chunks(reader)).map_err(explained)?;
+    last.set(Some(named.0));
+    tell(context, args, &pass)
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use treering_je::log::{Listing, Name};
+use treering_je::log::{Listing, Name, data_folder_name};
 use treering_je::restore::{Check, newest_log_version};
 use treering_snapshot::restore::Place;
 
@@ -56,7 +56,7 @@ fn copy_log(staged: &Place<'_>, to: &Path) -> io::Result<()> {
     let listing = Listing::read(staged.path)?;
     fs::create_dir(to)?;
     for number in &listing.data_folders {
-        fs::create_dir(to.join(format!("data{number:03}")))?;
+        fs::create_dir(to.join(data_folder_name(*number)))?;
     }
     for file in listing.files.values() {
         fs::copy(staged.path.join(&file.path), to.join(&file.path))?;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use treering_je::failover::InSnapshot;
 use treering_je::log::{Entry, FileSummary, Listing, Name, Scanner};
 use treering_je::verify::{FolderSource, Source};
 use treering_snapshot::list::{Flow, walk_tree};
@@ -76,9 +77,20 @@ fn only_one(named: &Named) -> Result<PathBuf, Failure> {
 
 fn in_snapshot<'r>(opened: &'r Opened, named: &Named, path: PathBuf) -> Result<Environment<'r>, Failure> {
     let mut reader = opened.repository.reader()?;
-    let root = select::resolve_path(&mut reader, named, &path)?;
+    let InSnapshot { path, listing, files, .. } = environment_of(&mut reader, named, path)?;
+    Ok(Environment { path, listing, source: Box::new(SnapshotSource { reader, files }) })
+}
+
+/// The environment at this path of a snapshot.
+pub(super) fn environment_of(
+    reader: &mut ChunkReader<'_>,
+    named: &Named,
+    path: PathBuf,
+) -> Result<InSnapshot, Failure> {
+    let root = select::resolve_path(reader, named, &path)?;
     let (mut top, mut inside, mut nodes) = (Vec::new(), BTreeMap::<u32, Vec<OsString>>::new(), BTreeMap::new());
-    let walked = walk_tree(&mut reader, (&named.1, &root), &path, |at, node| {
+    let mut settings = None;
+    let walked = walk_tree(reader, (&named.1, &root), &path, |at, node| {
         let Some(name) = at.file_name().map(OsString::from) else { return Flow::Skip };
         let folder = at.parent().filter(|parent| *parent != path).and_then(Path::file_name).map(Name::of);
         let (kind, is_folder) = (Name::of(&name), node.tree().is_some());
@@ -86,8 +98,13 @@ fn in_snapshot<'r>(opened: &'r Opened, named: &Named, path: PathBuf) -> Result<E
             Some(Name::DataFolder(number)) => inside.entry(number).or_default().push(name),
             _ => top.push(name),
         }
-        if let (Name::Log(number), false) = (kind, is_folder) {
-            nodes.entry((number, at.strip_prefix(&path).unwrap_or(at).to_path_buf())).or_insert_with(|| node.clone());
+        match kind {
+            Name::Log(number) if !is_folder => {
+                let place = at.strip_prefix(&path).unwrap_or(at).to_path_buf();
+                nodes.entry((number, place)).or_insert_with(|| node.clone());
+            }
+            Name::Properties if !is_folder && folder.is_none() => settings = Some(node.clone()),
+            _ => {}
         }
         if is_folder && matches!(kind, Name::DataFolder(_)) && folder.is_none() { Flow::Enter } else { Flow::Skip }
     })?;
@@ -103,7 +120,7 @@ fn in_snapshot<'r>(opened: &'r Opened, named: &Named, path: PathBuf) -> Result<E
         nodes.remove(&(*number, file.path.clone())).map(|node| (*number, node))
     };
     let files = listing.files.iter().filter_map(taken).collect();
-    Ok(Environment { path, listing, source: Box::new(SnapshotSource { reader, files }) })
+    Ok(InSnapshot { path, folder: root, listing, files, settings })
 }
 
 /// Files out of the repository.

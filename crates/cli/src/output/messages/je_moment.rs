@@ -62,15 +62,17 @@ pub(crate) struct JePass {
     pub(crate) bytes_copied: u64,
     /// Files that were the same.
     pub(crate) files_kept: u64,
-    /// Files that the home has no more.
+    /// Files that the standby had and has no more.
     pub(crate) files_removed: u64,
     /// The last commit that the standby has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_commit: Option<JeCommit>,
-    /// How many commits the home has made since.
-    pub(crate) commits_behind: u64,
+    /// How many commits the home has made since; nobody knows where it follows snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commits_behind: Option<u64>,
     /// The time between the last commits of both.
-    pub(crate) seconds_behind: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds_behind: Option<f64>,
 }
 
 /// Moments without a gap that can be brought back.
