@@ -3,6 +3,8 @@
 //! Owns how much of the files is read: from the newest file back to the one with the last checkpoint and a commit before
 //! it, and to the one that the image before it ends in. A file that several snapshots share is read once.
 //! Never: knows where snapshots are kept; [`Contents`] shows the bytes.
+//!
+//! Invariant: of one history every commit is held once, however many snapshots show it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use treering_snapshot::{Node, NodeKind, SnapshotError, Stream};
 
 use super::{Image, Position};
-use crate::log::{Commit, EntryType, FileSummary, Item, Outcome, Scanner};
+use crate::log::{Commit, Entry, FileSummary, Scanner};
 
 /// Shows what a repository holds.
 pub trait Contents {
@@ -32,17 +34,24 @@ pub struct Copied {
     pub taken_ms: i64,
 }
 
-/// What was found in one file.
-#[derive(Debug)]
+/// What was found in one file: its commits are the first so many of those of a longer state of it.
+#[derive(Debug, Clone, Default)]
 struct Scan {
     summary: FileSummary,
-    commits: Vec<Commit>,
+    commits: Arc<Vec<Commit>>,
+    count: usize,
+}
+
+impl Scan {
+    fn commits(&self) -> &[Commit] {
+        self.commits.get(..self.count).unwrap_or_default()
+    }
 }
 
 /// Reads snapshots as images. Keeps what it has found in files, by their numbers and contents.
 #[derive(Debug, Default)]
 pub struct Loader {
-    known: BTreeMap<u32, Vec<(Stream, Arc<Scan>)>>,
+    known: BTreeMap<u32, Vec<(Stream, Scan)>>,
 }
 
 impl Loader {
@@ -58,6 +67,8 @@ impl Loader {
             let mut image = self.image(contents, copied, before.map(|(end, _)| end))?;
             if let Some((end, older)) = before {
                 image.continues = is_continued(contents, older, copied, end)?;
+                // The image before has the others.
+                image.commits.retain(|commit| !image.continues || Position::of(commit) >= end);
             }
             images.push(image);
         }
@@ -72,7 +83,7 @@ impl Loader {
     ) -> Result<Image, SnapshotError> {
         let files = copied.files.keys().copied().collect();
         let mut image = Image { files, taken_ms: copied.taken_ms, continues: true, ..Image::default() };
-        let mut parts: Vec<Arc<Scan>> = Vec::new();
+        let mut parts: Vec<Scan> = Vec::new();
         for (number, node) in copied.files.iter().rev() {
             let scan = self.scan(contents, *number, node)?;
             take_in(&mut image, *number, &scan.summary);
@@ -82,22 +93,27 @@ impl Loader {
                 break;
             }
         }
-        image.commits = parts.iter().rev().flat_map(|part| part.commits.iter().copied()).collect();
+        image.commits = parts.iter().rev().flat_map(|part| part.commits()).copied().collect();
         Ok(image)
     }
 
-    fn scan(&mut self, contents: &mut dyn Contents, number: u32, node: &Node) -> Result<Arc<Scan>, SnapshotError> {
+    fn scan(&mut self, contents: &mut dyn Contents, number: u32, node: &Node) -> Result<Scan, SnapshotError> {
         let NodeKind::File { content, .. } = &node.kind else {
-            return Ok(Arc::new(Scan { summary: FileSummary::default(), commits: Vec::new() }));
+            return Ok(Scan::default());
         };
         let known = self.known.entry(number).or_default();
         if let Some((_, scan)) = known.iter().find(|(stream, _)| stream == content) {
-            return Ok(Arc::clone(scan));
+            return Ok(scan.clone());
         }
         let mut scanning = Scanning { scanner: Scanner::new(number, Some(content.bytes())), commits: Vec::new() };
         contents.read(node, &mut scanning)?;
-        let scan = Arc::new(scanning.finish());
-        known.push((content.clone(), Arc::clone(&scan)));
+        let scan = scanning.finish();
+        let shorter = known.last().filter(|(_, last)| scan.commits.starts_with(last.commits()));
+        if let Some(shared) = shorter.map(|(_, last)| Arc::clone(&last.commits)) {
+            let alike = known.iter_mut().filter(|(_, one)| Arc::ptr_eq(&one.commits, &shared));
+            alike.for_each(|(_, one)| one.commits = Arc::clone(&scan.commits));
+        }
+        known.push((content.clone(), scan.clone()));
         Ok(scan)
     }
 }
@@ -124,9 +140,9 @@ fn take_in(image: &mut Image, number: u32, summary: &FileSummary) {
 }
 
 /// Whether the commit before the checkpoint is known.
-fn has_base(image: &Image, parts: &[Arc<Scan>]) -> bool {
+fn has_base(image: &Image, parts: &[Scan]) -> bool {
     image.checkpoint_end.is_some_and(|end| {
-        parts.last().is_some_and(|part| part.commits.first().is_some_and(|commit| Position::after(commit) <= end))
+        parts.last().is_some_and(|part| part.commits().first().is_some_and(|commit| Position::after(commit) <= end))
     })
 }
 
@@ -140,7 +156,7 @@ impl Scanning {
     fn finish(mut self) -> Scan {
         let commits = &mut self.commits;
         let summary = self.scanner.finish(&mut |entry| commits.extend(commit(entry)));
-        Scan { summary, commits: self.commits }
+        Scan { summary, count: self.commits.len(), commits: Arc::new(self.commits) }
     }
 }
 
@@ -156,16 +172,8 @@ impl Write for Scanning {
     }
 }
 
-fn commit(entry: &crate::log::Entry<'_>) -> Option<Commit> {
-    if entry.is_behind || entry.header.kind != EntryType::COMMIT {
-        return None;
-    }
-    match entry.item()? {
-        Item::TransactionEnd(end) if end.outcome == Outcome::Commit => {
-            Some(Commit { lsn: entry.lsn, end: entry.end(), transaction: end.transaction, time_ms: end.time_ms })
-        }
-        _ => None,
-    }
+fn commit(entry: &Entry<'_>) -> Option<Commit> {
+    Some(entry).filter(|entry| !entry.is_behind).and_then(Commit::of)
 }
 
 /// Whether the newer copy of the file that the older one ends in begins with the older one's bytes.

@@ -69,8 +69,8 @@ pub struct Image {
     pub end: Option<Position>,
     /// Where its last complete checkpoint ends.
     pub checkpoint_end: Option<Position>,
-    /// Its commits in the order of the log, from the file with that checkpoint on at least, and from the file on that the
-    /// image before it ends in.
+    /// Its commits in the order of the log: from the end of the image before on, if it continues that; otherwise from the
+    /// file with that checkpoint on at least.
     pub commits: Vec<Commit>,
     /// Files in which something was overwritten in place: erased, or made invisible.
     pub overwritten: BTreeSet<u32>,
