@@ -22,6 +22,10 @@ use super::{
 const HOLD_MOST_BYTES: u64 = 64 << 20;
 /// Behind a break only entries up to this size are recognised. Commits and most others are far smaller.
 const SEARCH_MOST_BYTES: u64 = 1 << 20;
+/// What looks like an entry is summed up for nothing no further than this, and so many times the bytes searched: by
+/// chance few do, but somebody may have written headers that overlap.
+const SUMMED_LEAST_BYTES: u64 = 256 << 20;
+const SUMMED_MOST_TIMES: u64 = 4;
 const HEADER_LEAST_BYTES: usize = EntryHeader::LEAST_BYTES;
 /// Small enough to stay in a core's own cache between reading and summing up.
 const READ_BYTES: usize = 256 << 10;
@@ -43,6 +47,8 @@ pub struct Scanner {
     is_behind: bool,
     has_ended: bool,
     sum: Adler32,
+    /// What a search has summed up for nothing, in bytes.
+    summed_bytes: u64,
     summary: FileSummary,
 }
 
@@ -86,6 +92,7 @@ impl Scanner {
             is_behind: false,
             has_ended: false,
             sum: Adler32::new(),
+            summed_bytes: 0,
             summary: FileSummary::default(),
         }
     }
@@ -242,9 +249,24 @@ impl Scanner {
         }
         match bytes.get(..whole as usize) {
             Some(entry) if self.is_sum_right(&header, entry) => Look::Entry(header),
-            Some(_) => Look::Nothing,
+            Some(_) => {
+                self.summed_bytes += whole;
+                let most = SUMMED_LEAST_BYTES.max(SUMMED_MOST_TIMES.saturating_mul(self.at - from));
+                if self.summed_bytes > most {
+                    self.give_up();
+                }
+                Look::Nothing
+            }
             None => self.more(whole as usize),
         }
+    }
+
+    /// Nobody knows what is behind here.
+    fn give_up(&mut self) {
+        if let Some(damage) = &mut self.summary.damage {
+            damage.behind.is_incomplete = true;
+        }
+        self.state = State::Stopped;
     }
 
     fn leads_out(&self, whole: u64) -> bool {

@@ -137,6 +137,25 @@ fn a_length_that_swallows_the_rest_hides_nothing() {
     }
 }
 
+/// Each of them would have to be summed up over a megabyte.
+#[test]
+fn headers_that_overlap_are_given_up_and_that_is_said() {
+    let mut file = FileBuilder::new(0, 15, 0);
+    file.record(30);
+    let from = file.bytes.len() as u32;
+    for _ in 0..10_000 {
+        file.bytes.extend([7; 4]);
+        file.bytes.extend([EntryType(1).0, 0]);
+        file.bytes.extend(from.to_le_bytes());
+        file.bytes.extend((1_u32 << 20).wrapping_sub(14).to_le_bytes());
+    }
+    file.bytes.resize(file.bytes.len() + (2 << 20), 0);
+    let (summary, _) = scanned(0, &file.bytes, 1 << 20);
+    let damage = summary.damage.as_ref().unwrap();
+    assert!(damage.behind.is_incomplete && damage.offset == u64::from(from), "{damage:?}");
+    assert!(!summary.is_torn() && summary.read_bytes == file.bytes.len() as u64);
+}
+
 #[test]
 fn headers_that_are_not_right() {
     let file = FileBuilder::new(4, 17, 0);
