@@ -11,10 +11,11 @@
 //!    write that began before our reading had ended has by now destroyed the header or put its own header at the start
 //!    of an inner block, or the file was cut. If nothing of that is seen, what was read is what V lists, for good.
 //!
-//! If a check fails, the next round pins the newest version and reads only what is missing. The result is the file that a
-//! clean shutdown at V would have left: every listed chunk in its place, nothing else, and headers that name V and say
-//! `clean:1`. The last matters: from a file that was not closed, H2 up to 2.2 gives away the space of dead chunks and keeps
-//! listing them, and fails when it is opened a second time (H2 issue 2752).
+//! If a check fails, the round goes on with the other chunks, and the next round pins the newest version and reads only
+//! what is missing: what was written during the round before, so that rounds become short quickly. The result is the file
+//! that a clean shutdown at V would have left: every listed chunk in its place, nothing else, and headers that name V and
+//! say `clean:1`. The last matters: from a file that was not closed, H2 up to 2.2 gives away the space of dead chunks and
+//! keeps listing them, and fails when it is opened a second time (H2 issue 2752).
 //!
 //! Pages that are marked as dead in V's own layout are left out, and of dead chunks only header and footer are kept. H2
 //! reads a page when a map refers to it, which the walk of the result excludes for these, or when it rewrites a chunk:
@@ -155,11 +156,17 @@ impl<'a> Live<'a> {
         let mut missing: Vec<&Chunk> = version.chunks.values().filter(is_missing).collect();
         // What dies soon first.
         missing.sort_by_key(|chunk| (chunk.pages_live, chunk.page_bytes_live));
+        let mut changed = None;
         for chunk in missing {
-            let kept = self.copy(chunk, version)?;
-            self.kept.insert(key(chunk), kept);
+            match self.copy(chunk, version) {
+                Ok(kept) => drop(self.kept.insert(key(chunk), kept)),
+                // The others are read all the same: the version that is pinned next lists most of them too, and then
+                // only what was written meanwhile is missing.
+                Err(Failed::Changed(why)) => drop(changed.get_or_insert(why)),
+                Err(ended) => return Err(ended),
+            }
         }
-        Ok(newest)
+        changed.map_or(Ok(newest), |why| Err(Failed::Changed(why)))
     }
 
     /// Dead chunks are needed for their headers only.
@@ -170,12 +177,14 @@ impl<'a> Live<'a> {
     /// The newest version; one in which no transaction is open if such a one comes by in time.
     fn pin(&mut self) -> Result<Newest, Failed> {
         loop {
+            let looked = Instant::now();
             let newest = newest_of_live(&mut &*self.file).map_err(|error| self.unpinned(error))?;
             if newest.version.is_quiet() || self.quiet_wait.is_zero() {
                 return Ok(newest);
             }
             std::thread::sleep(LOOK_AGAIN);
-            self.quiet_wait = self.quiet_wait.saturating_sub(LOOK_AGAIN);
+            // With the look itself, which takes long where the layout is large and the machine busy.
+            self.quiet_wait = self.quiet_wait.saturating_sub(looked.elapsed());
         }
     }
 
