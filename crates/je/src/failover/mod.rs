@@ -194,7 +194,7 @@ impl Failover {
             let (bytes, modified_ns) = (file.bytes, file.modified_ns);
             let entry = Entry { fingerprint, bytes, modified_ns, is_read_again: is_last };
             next.files.insert(path.clone(), entry);
-            files.push((number, path, Found::Read(file.summary)));
+            files.push((number, path, Found::Read(Box::new(file.summary))));
         }
         copied.pass.removed = record.files.keys().filter(|path| !next.files.contains_key(*path)).count() as u64;
         let checkpoint = judge(origin.path(), &listing, files, stage.folder())?;
@@ -211,7 +211,7 @@ impl Failover {
 enum Found {
     /// It was read before: its header, and how long it is.
     Known(FileHeader, u64),
-    Read(FileSummary),
+    Read(Box<FileSummary>),
 }
 
 fn header(path: &Path) -> Option<FileHeader> {
@@ -233,7 +233,7 @@ fn judge(
     let mut verifier = Verifier::new(&staged);
     for (number, path, found) in files {
         match found {
-            Found::Read(summary) => verifier.file(number, path, Ok(summary)),
+            Found::Read(summary) => verifier.file(number, path, Ok(*summary)),
             Found::Known(header, bytes) => verifier.known(number, path, bytes, header),
         }
     }
