@@ -117,12 +117,12 @@ public final class JeNights {
         undone.abort();
     }
 
-    /** Updates 0.25 % of the records, all of them of the newest tenth, and adds as many: 1 % of the log is new then. */
+    /** Updates 0.5 % of the records, all of them of the newest hundredth, and adds as many: 1 % of the log is new then. */
     private void night(int night, long seed) throws DatabaseException {
         Random random = new Random(seed * 31 + night);
         int next = nextNumber();
-        update(next / 400, () -> next - 1 - random.nextInt(next / 10 + 1), seed + night);
-        fill(next, next / 400, seed + night);
+        update(next / 200, () -> next - 1 - random.nextInt(next / 100 + 1), seed + night);
+        fill(next, next / 200, seed + night);
     }
 
     private void update(int count, IntSupplier numbers, long seed) throws DatabaseException {

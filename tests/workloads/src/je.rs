@@ -49,8 +49,8 @@ impl Environment {
         self.program.run(&["day", &day.to_string(), &seed.to_string()], &self.folder).map(drop)
     }
 
-    /// A quiet night: 0.25 % of the records, all of them among the newest tenth, are updated, and as many are added. About 1 %
-    /// of the log is new then.
+    /// A quiet night: half a percent of the records, all of them among the newest hundredth, are updated, and as many are
+    /// added. About 1 % of the log is new then.
     pub fn night(&self, night: u32, seed: u64) -> Result<()> {
         self.program.run(&["night", &night.to_string(), &seed.to_string()], &self.folder).map(drop)
     }
