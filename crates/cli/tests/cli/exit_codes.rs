@@ -58,6 +58,8 @@ fn a_failure_says_what_to_do() {
         (&["man", "nope"], 2, "`treering help` lists them"),
         (&["cat", "pack", "00000000"], 1, "treering check"),
         (&["cat", "record", "00000000"], 1, "there is no record"),
+        (&["je", "verify", "src"], 1, "Name the folder in which the files `*.jdb` are"),
+        (&["je", "last-file"], 1, "no snapshot has such a JE environment"),
         (&["key", "remove", "00000000"], 1, "treering key list"),
         (&["snapshots", "--key-file", "none"], 1, "TREERING_KEY_FILE"),
         (&["snapshots", "--password-file", "none"], 1, "TREERING_PASSWORD_FILE"),

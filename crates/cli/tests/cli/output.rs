@@ -97,6 +97,13 @@ fn warnings_are_told_in_json_too() {
 }
 
 #[test]
+fn where_there_are_no_moments_that_is_said() {
+    let home = Home::new();
+    assert_eq!(home.run(["je", "range"]).expect(0).stdout, "no snapshot has such a JE environment\n");
+    assert_eq!(home.run(["--json", "je", "range"]).expect(0).stdout.trim(), "[]");
+}
+
+#[test]
 fn forget_drops_what_is_named_and_says_that_no_space_is_freed() {
     let home = Home::new();
     home.write("a", "hello");

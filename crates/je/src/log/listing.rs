@@ -87,6 +87,12 @@ impl Listing {
         Ok(listing.checked())
     }
 
+    /// Whether there is anything of JE's at all.
+    pub fn is_environment(&self) -> bool {
+        let has_files = self.has_marker || self.has_lock || self.has_properties || !self.leftovers.is_empty();
+        has_files || !self.files.is_empty() || !self.data_folders.is_empty()
+    }
+
     /// The listing of an environment's own folder. Data folders follow by [`Listing::add_data_folder`], then
     /// [`Listing::checked`].
     pub fn of_names<'n>(names: impl IntoIterator<Item = &'n OsStr>) -> Listing {

@@ -119,7 +119,7 @@ pub(crate) fn only(mut found: Vec<History>) -> Result<History, Failure> {
     match (found.pop(), found.is_empty()) {
         (Some(history), true) => Ok(history),
         (None, _) => Err(Failure::new(Kind::Failed, "no snapshot has such a JE environment")
-            .safe("Nothing was restored.")
+            .safe("Nothing was changed.")
             .next("`treering snapshots` shows what applications there are.")),
         (Some(history), false) => {
             found.push(history);

@@ -10,7 +10,7 @@ use crate::context::{Context, Opened};
 use crate::exit::Outcome;
 use crate::output::messages::JeRange;
 use crate::output::table::{Content, Table, count};
-use crate::settings::snapshot_filter;
+use crate::settings::{Verbosity, snapshot_filter};
 use crate::{choice, escape};
 
 /// Lists what can be brought back.
@@ -22,6 +22,9 @@ pub(crate) fn run(context: &Context, args: &JeRangeArgs) -> Outcome {
         let found = histories(&all, &filter, &paths);
         match context.printer.json {
             true => document(context, opened, &found),
+            false if found.is_empty() => {
+                context.printer.note(Verbosity::Normal, "no snapshot has such a JE environment")
+            }
             false => found.iter().try_for_each(|history| print(context, opened, history)),
         }
     })

@@ -18,7 +18,7 @@ use super::history::environments;
 use crate::args::JeLookArgs;
 use crate::choice;
 use crate::context::{Context, Opened};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Kind, Outcome};
 use crate::output::listener::chain;
 use crate::selector::Selector;
 use crate::settings::snapshot_filter;
@@ -57,6 +57,10 @@ pub(super) fn with_environment(
 
 fn in_folder(folder: &Path) -> Result<Environment<'static>, Failure> {
     let listing = Listing::read(folder).map_err(|error| Failure::io("list", folder, &error))?;
+    if !listing.is_environment() {
+        let none = format!("{} is no JE environment: nothing in it is JE's", folder.display());
+        return Err(Failure::new(Kind::Failed, none).next("Name the folder in which the files `*.jdb` are."));
+    }
     let source = Box::new(FolderSource::new(folder, &listing));
     Ok(Environment { path: folder.to_path_buf(), listing, source })
 }
