@@ -54,6 +54,10 @@ impl Chunk {
     /// From the text of a header or of an entry of the layout.
     pub(crate) fn of(fields: &Fields) -> Option<Self> {
         let id = fields.hex32("chunk", 0).filter(|id| *id > 0)?;
+        // What is not used here makes a chunk none for H2 if it is no number.
+        for unused in ["map", "pinCount", "unused", "unusedAtVersion"] {
+            fields.hex(unused, 0)?;
+        }
         let pages = fields.hex32("pages", 0)?;
         let page_bytes = fields.hex("max", 0)?;
         let chunk = Self {
@@ -88,7 +92,8 @@ impl Chunk {
             return None;
         }
         let end = text.iter().position(|byte| *byte == b'\n')?;
-        let mut fields = Fields::parse(super::text::latin1(text.get(..end)?).trim())?;
+        // Blanks are what Java trims: characters up to a space, no others.
+        let mut fields = Fields::parse(super::text::latin1(text.get(..end)?).trim_matches(|c| c <= ' '))?;
         if format == Format::Three && fields.get("block").is_none() {
             fields.set_hex("block", block);
         }
@@ -216,6 +221,10 @@ mod tests {
         assert_eq!((chunk.id, chunk.blocks, chunk.version, chunk.pages_live, chunk.end()), (31, 3, 32, 10, 5 * 4096));
         assert_eq!(Chunk::at(&start, 3, Format::Two), None);
         assert_eq!(Chunk::at(TEXT.as_bytes(), 2, Format::Two), None);
+        for damaged in [format!("{TEXT}  \u{a0} \n"), TEXT.replace("map:6", "map:v") + "\n"] {
+            let damaged: Vec<u8> = damaged.chars().map(|c| c as u8).collect();
+            assert_eq!(Chunk::at(&damaged, 2, Format::Two), None);
+        }
         let moved = TEXT.replace("block:2,", "") + "\n";
         assert_eq!(Chunk::at(moved.as_bytes(), 9, Format::Three).unwrap().block, 9);
         assert_eq!(Chunk::at(moved.as_bytes(), 9, Format::Two), None);

@@ -87,8 +87,7 @@ pub fn verify(source: &mut dyn Source) -> Result<Report> {
     for chunk in &chunks {
         match read_exact(source, chunk.start(), usize::try_from(chunk.bytes()).unwrap_or(usize::MAX))? {
             Some(bytes) => verifier.chunk(chunk, &bytes),
-            None if chunk.is_live() => verifier.find(&name_of(chunk.id), "the file ends before it does"),
-            // A dead chunk may have lost its place to another one after a crash.
+            None if verifier.is_needed(chunk) => verifier.find(&name_of(chunk.id), "the file ends before it does"),
             None => {}
         }
     }
@@ -173,12 +172,17 @@ impl Verifier {
         }
     }
 
+    /// A dead chunk may have lost its place to another one after a crash. But where a store was closed H2 looks at all
+    /// that are listed, and does not trust the store if one is not there (`MVStore.java`, `readStoreHeader`).
+    fn is_needed(&self, chunk: &Chunk) -> bool {
+        chunk.is_live() || (self.newest.header.is_clean && self.newest.headers_agree)
+    }
+
     /// Looks at the bytes of a chunk of the version, from its header to its footer.
     pub(crate) fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) {
         let version = &self.newest.version;
         if !is_whole(bytes, chunk, version) {
-            // Dead chunks are not needed, and may have been overwritten since a crash.
-            if chunk.is_live() {
+            if self.is_needed(chunk) {
                 self.findings.push(name_of(chunk.id), "its header or footer is damaged");
             }
             return;
