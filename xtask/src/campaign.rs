@@ -63,6 +63,12 @@ const CAMPAIGNS: &[Campaign] = &[
         rounds: 150,
     },
     Campaign {
+        name: "h2-damage",
+        target: "h2_damage",
+        test: "what_is_called_whole_opens_in_the_real_h2",
+        rounds: 3000,
+    },
+    Campaign {
         name: "nights",
         target: "nights_kept",
         test: "every_snapshot_that_is_kept_stays_exact_whatever_happens_in_the_nights",

@@ -8,6 +8,10 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.zip.CRC32;
 
@@ -17,7 +21,8 @@ import java.util.zip.CRC32;
  * <pre>
  * create DIR ROWS SEED OPTIONS  makes DIR/db/Server
  * load DIR SEED RATE OPTIONS    commits until its input ends; prints "commit THREAD NUMBER MILLIS" behind each
- * check DIR                     for each line "check FOLDER" or "reopen FOLDER" of its input one line about FOLDER/Server
+ * check DIR                     for each line "check FOLDER", "reopen FOLDER" or "digest FOLDER" of its input one line
+ *                               about FOLDER/Server
  * </pre>
  */
 public final class H2Load {
@@ -27,6 +32,8 @@ public final class H2Load {
     private static final int BALANCE = 1000;
     /** What a reopened copy is written to for, each time. */
     private static final int REOPENED_MILLIS = 2500;
+    /** What is damaged may keep H2 busy for ever. */
+    private static final int DIGEST_MOST_MILLIS = 30_000;
 
     public static void main(String[] arguments) throws Exception {
         File folder = new File(arguments[1]).getAbsoluteFile();
@@ -191,13 +198,49 @@ public final class H2Load {
             String database = new File(words[1], "Server").getPath();
             String answer;
             try {
-                answer = words[0].equals("reopen") ? reopened(database) : contents(database);
+                answer = switch (words[0]) {
+                    case "reopen" -> reopened(database);
+                    case "digest" -> inTime(() -> digest(database));
+                    default -> contents(database);
+                };
             } catch (Throwable failed) {
                 answer = "failed " + failed.toString().replace('\n', ' ');
             }
             System.out.println(answer);
             System.out.flush();
         }
+    }
+
+    /** What comes of it, or that it takes too long; then it goes on to no purpose until this process ends. */
+    private static String inTime(Callable<String> work) throws Exception {
+        FutureTask<String> task = new FutureTask<>(work);
+        Thread thread = new Thread(task);
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return task.get(DIGEST_MOST_MILLIS, TimeUnit.MILLISECONDS);
+        } catch (TimeoutException late) {
+            return "failed it takes too long";
+        }
+    }
+
+    /** A checksum over every column of every row. */
+    private static String digest(String database) throws Exception {
+        CRC32 crc = new CRC32();
+        try (Connection connection = connect(database, ";IFEXISTS=TRUE"); Statement statement = connection.createStatement()) {
+            for (String table : new String[] {"ACCOUNT", "SEQ", "HEAD", "DOC", "NOISE"}) {
+                try (ResultSet rows = statement.executeQuery("SELECT * FROM " + table + " ORDER BY 1, 2")) {
+                    int columns = rows.getMetaData().getColumnCount();
+                    while (rows.next()) {
+                        for (int column = 1; column <= columns; column++) {
+                            boolean isBody = table.equals("DOC") && column == columns;
+                            crc.update(isBody ? rows.getBytes(column) : rows.getString(column).getBytes("UTF-8"));
+                        }
+                    }
+                }
+            }
+        }
+        return "opened digest=" + crc.getValue();
     }
 
     private static String contents(String database) throws Exception {

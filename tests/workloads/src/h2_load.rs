@@ -193,18 +193,20 @@ impl Checker {
         self.ask("reopen", folder)
     }
 
+    /// Opens it and gives a checksum over every row of it; or why that failed. It may be damaged in any way.
+    pub fn digest(&mut self, folder: &Path) -> Result<std::result::Result<u64, String>> {
+        Ok(match self.answer("digest", folder)? {
+            Ok(answer) => Ok(number(&answer, "digest")?.unsigned_abs()),
+            Err(said) => Err(said),
+        })
+    }
+
     fn ask(&mut self, verb: &str, folder: &Path) -> Result<std::result::Result<Found, String>> {
-        writeln!(self.input, "{verb} {}", folder.display()).context("ask", Path::new("H2Load"))?;
-        let mut answer = String::new();
-        self.output.read_line(&mut answer).context("read the answer of", Path::new("H2Load"))?;
-        if !answer.starts_with("opened ") {
-            return Ok(Err(answer.trim().to_owned()));
-        }
-        let number = |name: &str| {
-            let words = answer.split_whitespace().filter_map(|word| word.split_once('='));
-            let value = words.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse::<i64>().ok());
-            value.ok_or_else(|| Error::Unexpected(format!("H2Load said no {name}: {answer}")))
+        let answer = match self.answer(verb, folder)? {
+            Ok(answer) => answer,
+            Err(said) => return Ok(Err(said)),
         };
+        let number = |name: &str| number(&answer, name);
         let mut heads = [0; THREADS];
         for (thread, head) in heads.iter_mut().enumerate() {
             *head = number(&format!("head{thread}"))?.unsigned_abs();
@@ -212,6 +214,20 @@ impl Checker {
         let (gaps, crc) = (number("gaps")?.unsigned_abs(), number("crc")?.unsigned_abs());
         Ok(Ok(Found { sum: number("sum")?, gaps, crc, indexed: number("indexed")?, heads }))
     }
+
+    /// What it says of a database that it has opened; or why it has not.
+    fn answer(&mut self, verb: &str, folder: &Path) -> Result<std::result::Result<String, String>> {
+        writeln!(self.input, "{verb} {}", folder.display()).context("ask", Path::new("H2Load"))?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).context("read the answer of", Path::new("H2Load"))?;
+        Ok(if answer.starts_with("opened ") { Ok(answer) } else { Err(answer.trim().to_owned()) })
+    }
+}
+
+fn number(answer: &str, name: &str) -> Result<i64> {
+    let words = answer.split_whitespace().filter_map(|word| word.split_once('='));
+    let value = words.filter(|(key, _)| *key == name).find_map(|(_, value)| value.parse::<i64>().ok());
+    value.ok_or_else(|| Error::Unexpected(format!("H2Load said no {name}: {answer}")))
 }
 
 impl Drop for Checker {
