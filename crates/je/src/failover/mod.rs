@@ -285,3 +285,34 @@ impl Copied {
         behind
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::log::file_name;
+    use crate::log::testing::small_log;
+
+    /// JE opens an environment only with all of its data folders, and one in the midst of a network restore not at all.
+    #[test]
+    fn a_standby_has_every_data_folder_and_is_left_as_it_was_when_the_home_is_no_environment() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, standby) = (temp.path().join("home"), temp.path().join("standby"));
+        let place = |number: u32| home.join(format!("data00{}", number + 1)).join(file_name(number));
+        for number in 0..3 {
+            fs::create_dir_all(place(number).parent().unwrap()).unwrap();
+        }
+        for file in small_log(17) {
+            fs::write(place(file.number), &file.bytes).unwrap();
+        }
+        let failover = Failover::new(standby.clone());
+        let pass = failover.follow(&home, Duration::ZERO).unwrap();
+        assert_eq!((pass.copied, pass.behind), (2, Some(Behind::default())));
+        assert!(standby.join("data003").is_dir());
+        assert_eq!(fs::read(standby.join("data001/00000000.jdb")).unwrap(), fs::read(place(0)).unwrap());
+        fs::write(home.join("7fffffff.jdb"), "").unwrap();
+        let refused = failover.follow(&home, Duration::ZERO).unwrap_err();
+        assert!(matches!(refused, FailoverError::Unsound { .. }), "{refused}");
+        assert!(standby.join("data001/00000000.jdb").exists());
+    }
+}
