@@ -60,7 +60,7 @@ impl Subject {
                 database.day(day, self.seed).unwrap();
                 match day % 2 {
                     0 => self.back_up(treering, Expected::Exactly(database.count(Access::ReadOnly).unwrap())),
-                    _ => self.back_up_live(treering, &database),
+                    _ => self.back_up_live(treering, &database, day),
                 }
             }
         }
@@ -72,8 +72,9 @@ impl Subject {
         Day { snapshot: id(&summary), tree, contents }
     }
 
-    fn back_up_live(&self, treering: &Treering, database: &h2::Database) -> Day {
-        let mut writer = database.live(self.seed).unwrap();
+    fn back_up_live(&self, treering: &Treering, database: &h2::Database, day: u32) -> Day {
+        // A writer begins with the same keys if its seed is the same.
+        let mut writer = database.live(self.seed + u64::from(day)).unwrap();
         let seen = (0..COMMITS).map(|_| writer.next_commit().unwrap()).last().unwrap();
         let day = self.back_up(treering, Expected::AtLeast(seen));
         writer.stop().unwrap();
