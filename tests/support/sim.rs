@@ -186,6 +186,22 @@ impl SimStorage {
         Self(Arc::new(Shared { state: Mutex::new(left), changed: Condvar::new(), honesty: self.0.honesty }))
     }
 
+    /// Changes the bytes of an object, as a failing disk does.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such object.
+    pub fn harm(&self, area: Area, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.content(area, name).expect("there is one").bytes.as_ref().clone();
+        change(&mut bytes);
+        let content = Content { durable_bytes: bytes.len(), bytes: Arc::new(bytes) };
+        let mut state = self.state();
+        let names = state.names(area, name);
+        for names in [&mut names.now, &mut names.durable] {
+            names.insert(name.into(), content.clone());
+        }
+    }
+
     /// How many operations there were that change what is stored or durable.
     pub fn operations(&self) -> u64 {
         self.state().operations
@@ -321,7 +337,7 @@ impl Storage for SimStorage {
         Ok(Vec::new())
     }
 
-    fn retire(&self, area: Area, name: &str) -> Result<String> {
+    fn set_aside(&self, area: Area, name: &str) -> Result<String> {
         let content = self.content(area, name)?;
         let taken = |name: &str| self.content(Area::Replaced, name).is_ok();
         let numbered = (2..).map(|number| format!("{name}.{number}"));
@@ -331,8 +347,6 @@ impl Storage for SimStorage {
         };
         publish(&mut *self.operate(publish)?);
         self.sync(Area::Replaced, &[&kept])?;
-        self.remove(area, name)?;
-        self.sync(area, &[name])?;
         Ok(kept)
     }
 
@@ -397,6 +411,13 @@ struct Object {
     durable_bytes: usize,
 }
 
+impl Object {
+    fn content(self) -> (SimStorage, Content) {
+        let Self { disk, bytes, durable_bytes } = self;
+        (disk, Content { bytes: Arc::new(bytes), durable_bytes })
+    }
+}
+
 impl Staged for Object {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         drop(self.disk.operate(|_| {})?);
@@ -413,8 +434,7 @@ impl Staged for Object {
     }
 
     fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()> {
-        let Self { disk, bytes, durable_bytes } = *self;
-        let content = Content { bytes: Arc::new(bytes), durable_bytes };
+        let (disk, content) = self.content();
         let publish = |state: &mut State| {
             let names = state.names(area, name);
             let is_free = !names.now.contains_key(name);
@@ -425,6 +445,15 @@ impl Staged for Object {
         };
         let mut state = disk.operate(|state| _ = publish(state))?;
         if publish(&mut state) { Ok(()) } else { Err(StoreError::Exists { area, name: name.into() }) }
+    }
+
+    fn replace(self: Box<Self>, area: Area, name: &str) -> Result<()> {
+        let (disk, content) = self.content();
+        let replace = |state: &mut State| {
+            state.names(area, name).change(Change::Publish(name.into(), content.clone()));
+        };
+        replace(&mut *disk.operate(replace)?);
+        Ok(())
     }
 }
 

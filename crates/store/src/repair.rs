@@ -18,7 +18,7 @@ use crate::pack::frame::Frame;
 use crate::pack::read::PackReader;
 use crate::record::{RecordKind, RecordName};
 use crate::repository::Repository;
-use crate::storage::{Area, Listed, LockMode, put};
+use crate::storage::{Area, Listed, LockMode, put, replace};
 
 /// What of a pack could be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -197,8 +197,8 @@ impl Salvage {
 
 /// Snapshot records.
 impl Repository {
-    /// Publishes a snapshot record that was there before, byte for byte; a damaged file of its name is moved aside. The
-    /// caller holds the lock shared, and has seen under it that every chunk that the snapshot needs is in a pack that is
+    /// Publishes a snapshot record that was there before, byte for byte, in the place of a damaged file of its name, if
+    /// there is one: that it was committed can be seen all the time. The caller holds the lock shared, and has seen under it that every chunk that the snapshot needs is in a pack that is
     /// there and durable: rules A2 to A6 and A12 of `docs/protocol.md`.
     ///
     /// # Errors
@@ -210,14 +210,12 @@ impl Repository {
         if self.open_record(bytes)?.kind != RecordKind::SNAPSHOT {
             return Err(StoreError::damaged(format!("snapshot {name}"), "it is another kind of record"));
         }
-        if self.storage().length(Area::Snapshots, &name.to_string())?.is_some() {
-            match self.read_record(Area::Snapshots, name) {
-                Ok(_) => return Ok(name),
-                Err(e) if e.is_damage() => drop(self.storage().retire(Area::Snapshots, &name.to_string())?),
-                Err(e) => return Err(e),
-            }
+        match self.read_record(Area::Snapshots, name) {
+            Ok(_) => {}
+            Err(StoreError::Missing { .. }) => put(&**self.storage(), Area::Snapshots, &name.to_string(), bytes)?,
+            Err(e) if e.is_damage() => replace(&**self.storage(), Area::Snapshots, &name.to_string(), bytes)?,
+            Err(e) => return Err(e),
         }
-        put(&**self.storage(), Area::Snapshots, &name.to_string(), bytes)?;
         Ok(name)
     }
 }
@@ -301,13 +299,11 @@ impl Repository {
 
     fn apply(&self, finding: Option<&CopyFinding>, whole: Option<&[u8]>, dry_run: bool) -> Result<()> {
         let (Some(finding), false) = (finding, dry_run) else { return Ok(()) };
-        if matches!(finding.repair, CopyRepair::Replaced | CopyRepair::Misplaced) {
-            self.storage().retire(finding.area, &finding.name)?;
-        }
+        let (storage, area, name) = (&**self.storage(), finding.area, &finding.name);
         match (finding.repair, whole) {
-            (CopyRepair::Restored | CopyRepair::Replaced, Some(whole)) => {
-                put(&**self.storage(), finding.area, &finding.name, whole)
-            }
+            (CopyRepair::Restored, Some(whole)) => put(storage, area, name, whole),
+            (CopyRepair::Replaced, Some(whole)) => replace(storage, area, name, whole),
+            (CopyRepair::Misplaced, _) => storage.retire(area, name).map(drop),
             _ => Ok(()),
         }
     }

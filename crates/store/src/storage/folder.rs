@@ -276,8 +276,8 @@ impl Storage for Folder {
         }
     }
 
-    fn retire(&self, area: Area, name: &str) -> Result<String> {
-        let ((folder, path), replaced) = (self.path(area, name)?, self.area(Area::Replaced));
+    fn set_aside(&self, area: Area, name: &str) -> Result<String> {
+        let ((_, path), replaced) = (self.path(area, name)?, self.area(Area::Replaced));
         match DirBuilder::new().mode(OWNER_ONLY_FOLDER).create(&replaced) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.map_err(StoreError::io("create", &replaced))?,
@@ -286,8 +286,6 @@ impl Storage for Folder {
         sync_folder(&self.root)?;
         let kept = link_aside(area, name, &path, &replaced)?;
         sync_folder(&replaced)?;
-        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        sync_folder(&folder)?;
         Ok(kept)
     }
 
@@ -479,11 +477,15 @@ struct StagedFile {
 }
 
 impl Folder {
-    fn stage_named(&self) -> Result<Box<dyn Staged>> {
+    fn temporary(&self) -> Result<PathBuf> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(StoreError::Entropy)?;
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.root.join("tmp").join(name);
+        Ok(self.root.join("tmp").join(name))
+    }
+
+    fn stage_named(&self) -> Result<Box<dyn Staged>> {
+        let path = self.temporary()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(OWNER_ONLY_FILE);
         let file = options.open(&path).map_err(StoreError::io("create", &path))?;
@@ -496,6 +498,16 @@ impl Folder {
 impl StagedFile {
     fn shown(&self) -> PathBuf {
         self.temporary.clone().unwrap_or_else(|| self.folder.root.join("tmp"))
+    }
+
+    /// Gives it another name, replacing nothing.
+    fn link(&self, path: &Path) -> rustix::io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let (from, flags) = match &self.temporary {
+            Some(path) => (path.clone(), AtFlags::empty()),
+            None => (format!("/proc/self/fd/{}", self.file.as_raw_fd()).into(), AtFlags::SYMLINK_FOLLOW),
+        };
+        rustix::fs::linkat(CWD, &from, CWD, path, flags)
     }
 }
 
@@ -518,16 +530,29 @@ impl Staged for StagedFile {
     }
 
     fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()> {
-        use std::os::fd::AsRawFd;
         let (_, path) = self.folder.path(area, name)?;
-        let (from, flags) = match &self.temporary {
-            Some(path) => (path.clone(), AtFlags::empty()),
-            None => (format!("/proc/self/fd/{}", self.file.as_raw_fd()).into(), AtFlags::SYMLINK_FOLLOW),
-        };
-        match rustix::fs::linkat(CWD, &from, CWD, &path, flags) {
+        match self.link(&path) {
             Err(rustix::io::Errno::EXIST) => Err(StoreError::Exists { area, name: name.into() }),
             linked => linked.map_err(|e| StoreError::io("publish", path)(e.into())),
         }
+    }
+
+    fn replace(mut self: Box<Self>, area: Area, name: &str) -> Result<()> {
+        let (_, path) = self.folder.path(area, name)?;
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
+            None => {
+                // Only what has a name can be renamed, and what is not locked is swept.
+                let temporary = self.folder.temporary()?;
+                self.file.lock().map_err(StoreError::io("lock", &temporary))?;
+                self.link(&temporary).map_err(|e| StoreError::io("create", &temporary)(e.into()))?;
+                temporary
+            }
+        };
+        let renamed = fs::rename(self.temporary.insert(temporary), &path).map_err(StoreError::io("publish", path));
+        // Otherwise what is left of it goes when it is dropped.
+        self.temporary.take_if(|_| renamed.is_ok());
+        renamed
     }
 }
 
@@ -559,7 +584,7 @@ impl Drop for SessionFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::put;
+    use crate::storage::{put, replace};
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let home = tempfile::tempdir().unwrap();
@@ -673,6 +698,19 @@ mod tests {
         assert_eq!(folder.list(Area::Replaced).unwrap().len(), 2);
         assert!(matches!(folder.retire(Area::Packs, &name('d')), Err(StoreError::Missing { .. })));
         assert!(folder.read(Area::Replaced, "../lock", 10).is_err());
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_damaged_object_leaves_it_aside_and_nothing_else() {
+        let (_home, folder) = folder();
+        put(&folder, Area::Snapshots, &name('d'), b"damaged").unwrap();
+        replace(&folder, Area::Snapshots, &name('d'), b"whole").unwrap();
+        let mut named = folder.stage_named().unwrap();
+        named.append(b"named").unwrap();
+        named.replace(Area::Snapshots, &name('d')).unwrap();
+        assert_eq!(folder.read(Area::Snapshots, &name('d'), 10).unwrap(), b"named");
+        assert_eq!(folder.read(Area::Replaced, &name('d'), 10).unwrap(), b"damaged");
+        assert_eq!(fs::read_dir(folder.root.join("tmp")).unwrap().count(), 0);
     }
 
     #[test]

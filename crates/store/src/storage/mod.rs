@@ -1,8 +1,8 @@
 //! The storage seam: named immutable objects in a few areas, made durable and published in steps that the protocol
 //! orders.
 //!
-//! A back end promises: [`Storage::list`] is complete or fails; a published object is whole or absent, never replaced;
-//! after [`Staged::sync`] its bytes, and after [`Storage::sync`] its name, survive a power cut; locks die with their
+//! A back end promises: [`Storage::list`] is complete or fails; a published object is whole or absent, and nothing takes
+//! its place but by [`Staged::replace`], in one step; after [`Staged::sync`] its bytes, and after [`Storage::sync`] its name, survive a power cut; locks die with their
 //! process. It knows nothing of packs, keys or snapshots.
 
 mod folder;
@@ -164,13 +164,25 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// [`crate::StoreError::Missing`] if there is none.
     fn remove(&self, area: Area, name: &str) -> Result<()>;
 
-    /// Moves a damaged object into [`Area::Replaced`], durably, and gives its name there: the same, with a number
-    /// behind it if that is taken. It is never in neither place.
+    /// Gives a damaged object a second name in [`Area::Replaced`], durably: the same, with a number behind it if that is
+    /// taken.
     ///
     /// # Errors
     ///
     /// [`crate::StoreError::Missing`] if there is none.
-    fn retire(&self, area: Area, name: &str) -> Result<String>;
+    fn set_aside(&self, area: Area, name: &str) -> Result<String>;
+
+    /// Moves a damaged object into [`Area::Replaced`], durably, and gives its name there. It is never in neither place.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] if there is none.
+    fn retire(&self, area: Area, name: &str) -> Result<String> {
+        let kept = self.set_aside(area, name)?;
+        self.remove(area, name)?;
+        self.sync(area, &[name])?;
+        Ok(kept)
+    }
 
     /// Takes the repository's lock, waiting for it. It is released when the guard is dropped or the process dies.
     ///
@@ -274,6 +286,14 @@ pub trait Staged: Send {
     ///
     /// [`crate::StoreError::Exists`] if the name is taken.
     fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()>;
+
+    /// Gives it its name in place of a damaged object, in one step: there is always one or the other. Durable after
+    /// [`Storage::sync`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot have the name.
+    fn replace(self: Box<Self>, area: Area, name: &str) -> Result<()>;
 }
 
 /// A lock that is held until it is dropped.
@@ -293,9 +313,22 @@ pub trait Registered: Send {
 
 /// Publishes a small object durably: staged, synced, named, and the name synced.
 pub(crate) fn put(storage: &dyn Storage, area: Area, name: &str, bytes: &[u8]) -> Result<()> {
+    stage(storage, bytes)?.publish(area, name)?;
+    storage.sync(area, &[name])
+}
+
+/// Puts a small object durably in the place of a damaged one, which is set aside. At no time is there none: that one was
+/// there is more than its bytes can say.
+pub(crate) fn replace(storage: &dyn Storage, area: Area, name: &str, bytes: &[u8]) -> Result<()> {
+    let staged = stage(storage, bytes)?;
+    storage.set_aside(area, name)?;
+    staged.replace(area, name)?;
+    storage.sync(area, &[name])
+}
+
+fn stage(storage: &dyn Storage, bytes: &[u8]) -> Result<Box<dyn Staged>> {
     let mut staged = storage.stage()?;
     staged.append(bytes)?;
     staged.sync()?;
-    staged.publish(area, name)?;
-    storage.sync(area, &[name])
+    Ok(staged)
 }
