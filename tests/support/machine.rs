@@ -78,6 +78,11 @@ impl Source {
         &self.tree
     }
 
+    /// How much is in it.
+    pub fn bytes(&self) -> usize {
+        self.tree.values().map(Vec::len).sum()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -371,6 +376,27 @@ fn prune(repository: &Arc<Repository>, work: &Work<'_>, meanwhile: &dyn Meanwhil
 ///
 /// What the library says.
 pub fn read(repository: &Repository, name: SnapshotName, meanwhile: &dyn Meanwhile) -> Result<Tree, SnapshotError> {
+    let (tree, error) = read_what_can_be(repository, name, meanwhile)?;
+    error.map_or(Ok(tree), Err)
+}
+
+/// The files that can be read of each visible snapshot that can be read.
+///
+/// # Panics
+///
+/// If the snapshots cannot be listed.
+pub fn readable_trees(repository: &Repository) -> Vec<(SnapshotName, Tree)> {
+    let all = Snapshot::read_all(repository).expect("snapshots can be listed").snapshots;
+    let trees = all.into_iter().map(|(name, _)| Some((name, read_what_can_be(repository, name, &Silent).ok()?.0)));
+    trees.flatten().collect()
+}
+
+/// The files of a snapshot, and why not all of them are there.
+fn read_what_can_be(
+    repository: &Repository,
+    name: SnapshotName,
+    meanwhile: &dyn Meanwhile,
+) -> Result<(Tree, Option<SnapshotError>), SnapshotError> {
     let snapshot = Snapshot::read(repository, name)?;
     let folder = PathBuf::from(std::ffi::OsStr::from_bytes(snapshot.paths.first().expect("a path was backed up")));
     let (mut reader, mut files, mut tree) = (repository.reader()?, Vec::new(), Tree::new());
@@ -380,16 +406,19 @@ pub fn read(repository: &Repository, name: SnapshotName, meanwhile: &dyn Meanwhi
         }
         Flow::Enter
     })?;
-    if let Some((_, error)) = walked.damaged.into_iter().next() {
-        return Err(error);
-    }
+    let mut failed = walked.damaged.into_iter().next().map(|(_, error)| error);
     for (path, node) in files {
         meanwhile.at_read();
         let mut bytes = Vec::new();
-        write_file(&mut reader, &node, &mut bytes)?;
-        tree.insert(path.strip_prefix(&folder).expect("it is beneath the folder").to_owned(), bytes);
+        match write_file(&mut reader, &node, &mut bytes) {
+            Ok(_) => {
+                let path = path.strip_prefix(&folder).expect("it is beneath the folder");
+                tree.insert(path.to_owned(), bytes);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(tree)
+    Ok((tree, failed))
 }
 
 /// What a check may find beside leftovers.

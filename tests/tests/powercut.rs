@@ -1,6 +1,9 @@
 //! The power fails at every operation of the storage, and each time the disk is left in several of the states that it may
 //! be left in: what was acknowledged is there, whole, and everything goes on.
 //!
+//! A repair is done again after the cut, and those that the guide has come after it: then all is whole but for what the
+//! damage itself took. The index is not on the disk whose power is cut: `repair index` does nothing to it.
+//!
 //! A round is all of that once, with folders of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
@@ -12,16 +15,28 @@ use treering_snapshot::SnapshotName;
 use treering_snapshot::check::Severity;
 use treering_snapshot::progress::Silent;
 use treering_snapshot::prune::Unused;
-use treering_store::{DerivationCost, FindingPlace, Repository, StoreError, Unlock};
+use treering_snapshot::repair::{PackRepairOptions, SnapshotRepairOptions, repair_packs, repair_snapshots};
+use treering_store::storage::{Area, Storage};
+use treering_store::{Compression, DerivationCost, FindingPlace, Repository, StoreError, Unlock};
 use treering_tests::Campaign;
 use treering_tests::ledger::{Ledger, Tree};
-use treering_tests::machine::{Allowed, Depth, Machine, NOTHING, Source, Work, examine, work};
+use treering_tests::machine::{
+    Allowed, Depth, Machine, NOTHING, Source, Work, examine, readable_trees, with_causes, work,
+};
 use treering_tests::sim::{Honesty, Outcome, SimStorage};
 use treering_workloads::Random;
 
 /// States that are made of each cut.
 const STATES_OF_A_CUT: u64 = 8;
+/// A repair is done twice, which takes longer.
+const STATES_OF_A_REPAIR: u64 = 3;
 const PASSPHRASE: &str = "correct horse battery staple";
+/// More than a frame holds: of a pack of so much that loses one, something is left.
+const SEVERAL_FRAMES_BYTES: usize = 70_000;
+/// A pack's footer takes more; without it nobody finds the trailer.
+const FOOTER_PART_BYTES: usize = 50;
+/// The first frame of a pack lies behind its header.
+const HEADER_BYTES: u64 = 70;
 
 /// What is done when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +49,20 @@ enum Scenario {
     Prune,
     AddKey,
     RemoveKey,
+    /// Of a pack with a damaged frame.
+    RepairFrame,
+    /// Of a pack whose end is missing.
+    RepairTrailer,
+    /// Of a snapshot that has lost data, and whose record is damaged.
+    RepairSnapshot,
+    /// Of snapshots whose records are damaged and missing.
+    RepairRecords,
+    /// Of the config and a key slot, of which a copy is damaged.
+    RepairConfig,
 }
 
 impl Scenario {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Init,
         Self::FirstBackup,
         Self::SecondBackup,
@@ -46,7 +71,52 @@ impl Scenario {
         Self::Prune,
         Self::AddKey,
         Self::RemoveKey,
+        Self::RepairFrame,
+        Self::RepairTrailer,
+        Self::RepairSnapshot,
+        Self::RepairRecords,
+        Self::RepairConfig,
     ];
+
+    /// The repair in which the power fails, and those that it needs after it.
+    fn repairs(self) -> &'static [Repair] {
+        match self {
+            Self::RepairFrame => &[Repair::Packs, Repair::Snapshots],
+            Self::RepairTrailer => &[Repair::Packs],
+            Self::RepairSnapshot | Self::RepairRecords => &[Repair::Snapshots],
+            Self::RepairConfig => &[Repair::Config],
+            _ => &[],
+        }
+    }
+
+    fn states(self) -> u64 {
+        if self.repairs().is_empty() { STATES_OF_A_CUT } else { STATES_OF_A_REPAIR }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repair {
+    Packs,
+    Snapshots,
+    Config,
+}
+
+impl Repair {
+    fn run(self, repository: &Arc<Repository>) -> Result<(), String> {
+        let (compression, dry_run) = (Compression::DEFAULT, false);
+        let done = match self {
+            Self::Packs => {
+                let options = PackRepairOptions { packs: vec![], read_data: true, compression, dry_run };
+                repair_packs(repository, &options, &Silent).map(drop)
+            }
+            Self::Snapshots => {
+                let options = SnapshotRepairOptions { only: vec![], compression, dry_run };
+                repair_snapshots(repository, &options, &Silent).map(drop)
+            }
+            Self::Config => repository.repair_config(dry_run).map(drop).map_err(Into::into),
+        };
+        done.map_err(|error| with_causes(&error))
+    }
 }
 
 /// A repository before the power fails, and what it holds.
@@ -59,6 +129,16 @@ struct Scene {
     ledger: Ledger<Tree>,
     names: Vec<SnapshotName>,
     sources: [Source; 2],
+    damage: Damage,
+}
+
+/// What was done to a repository that is repaired.
+#[derive(Default)]
+struct Damage {
+    /// What can be read all the same, of each snapshot.
+    readable: Vec<Tree>,
+    /// The snapshot that has lost data, and what is left of it.
+    lossy: Option<(SnapshotName, Tree)>,
 }
 
 /// What was acknowledged besides snapshots.
@@ -82,6 +162,9 @@ impl Scene {
         let (disk, ledger) = (SimStorage::new(honesty), Mutex::new(Ledger::default()));
         let (mut sources, mut older) = ([Source::new(random), Source::new(random)], machine.another(false));
         let mut names = Vec::new();
+        while !scenario.repairs().is_empty() && sources[0].bytes() < SEVERAL_FRAMES_BYTES {
+            sources[0].change(random);
+        }
         if scenario != Scenario::Init {
             let repository = machine.init(&disk).unwrap();
             (older, names) = Self::fill(scenario, &repository, &machine, &ledger, &mut sources, random);
@@ -89,8 +172,10 @@ impl Scene {
         let ledger = ledger.into_inner().unwrap();
         // All of this happened long ago.
         let disk = disk.copy();
-        let mut scene = Self { scenario, disk, machine, older, ledger, names, sources };
+        let damage = Damage::default();
+        let mut scene = Self { scenario, disk, machine, older, ledger, names, sources, damage };
         scene.prepare();
+        scene.harm();
         scene
     }
 
@@ -108,6 +193,7 @@ impl Scene {
             Scenario::Init | Scenario::FirstBackup => &[],
             Scenario::SecondBackup => &[0],
             Scenario::Prune => &[0, 0, 1],
+            _ if !scenario.repairs().is_empty() => &[0, 1],
             _ => &[0, 0],
         };
         for (number, source) in backups.iter().enumerate() {
@@ -135,6 +221,60 @@ impl Scene {
         self.disk = self.disk.copy();
     }
 
+    /// What there is to be repaired.
+    fn harm(&mut self) {
+        let (scenario, disk) = (self.scenario, self.disk.clone());
+        if scenario.repairs().is_empty() {
+            return;
+        }
+        let lossy = match scenario {
+            Scenario::RepairFrame | Scenario::RepairSnapshot => {
+                let (pack, frame) = self.pack_of_data();
+                disk.harm(Area::Packs, &pack, |bytes| bytes[frame] ^= 1);
+                if scenario == Scenario::RepairSnapshot {
+                    Repair::Packs.run(&self.open()).unwrap();
+                }
+                let is_less = |(name, tree): &(_, Tree)| self.ledger.tree(*name) != Some(tree);
+                let lossy = readable_trees(&self.open()).into_iter().find(is_less).unwrap();
+                if scenario == Scenario::RepairSnapshot {
+                    disk.harm(Area::Snapshots, &lossy.0.to_string(), |bytes| flip(bytes));
+                }
+                Some(lossy)
+            }
+            Scenario::RepairTrailer => {
+                let (pack, _) = self.pack_of_data();
+                disk.harm(Area::Packs, &pack, |bytes| bytes.truncate(bytes.len() - FOOTER_PART_BYTES));
+                None
+            }
+            Scenario::RepairRecords => {
+                disk.harm(Area::Snapshots, &self.names[0].to_string(), |bytes| flip(bytes));
+                disk.remove(Area::Snapshots, &self.names[1].to_string()).unwrap();
+                None
+            }
+            _ => {
+                disk.harm(Area::Config, "config", |bytes| flip(bytes));
+                let slots = disk.list(Area::KeysCopy).unwrap();
+                disk.harm(Area::KeysCopy, &slots[0].name, |bytes| flip(bytes));
+                None
+            }
+        };
+        let readable = readable_trees(&self.open()).into_iter().map(|(_, tree)| tree).collect();
+        self.damage = Damage { readable, lossy };
+        self.disk = self.disk.copy();
+    }
+
+    fn open(&self) -> Arc<Repository> {
+        self.machine.open(&self.disk).unwrap()
+    }
+
+    /// The largest pack, which is one of data, and a byte of its first frame.
+    fn pack_of_data(&self) -> (String, usize) {
+        let repository = self.open();
+        let (pack, _) = repository.list_packs().unwrap().into_iter().max_by_key(|(_, bytes)| *bytes).unwrap();
+        let frame = repository.packed_frames(pack).unwrap().iter().next().unwrap().stored_bytes();
+        (pack.to_string(), (HEADER_BYTES + frame / 2) as usize)
+    }
+
     /// Does it on a disk whose power may fail.
     fn run(&self, disk: &SimStorage, machine: &Machine, ledger: &Mutex<Ledger<Tree>>) -> Done {
         let done = match self.scenario {
@@ -151,9 +291,11 @@ impl Scene {
     }
 
     fn work(&self, repository: &Arc<Repository>, ledger: &Mutex<Ledger<Tree>>) -> Result<(), String> {
+        if let Some(repair) = self.scenario.repairs().first() {
+            return repair.run(repository);
+        }
         let (name, dropped) = (self.names.first().copied(), self.names.get(2).copied());
         let next = match self.scenario {
-            Scenario::Init => return Ok(()),
             Scenario::FirstBackup | Scenario::SecondBackup => Work::Backup(&self.sources[0]),
             Scenario::Forget => Work::Forget(name.unwrap()),
             Scenario::Undelete => Work::Undelete(name.unwrap()),
@@ -169,6 +311,7 @@ impl Scene {
                 let slot = repository.find_key(&passphrase()).map_err(|error| error.to_string())?;
                 return repository.remove_key(&slot).map_err(|error| error.to_string());
             }
+            _ => return Ok(()),
         };
         work(repository, ledger, &next, &Silent).map_err(|error| error.to_string())
     }
@@ -189,7 +332,7 @@ impl Scene {
         disk.cut_in(operation);
         let done = self.run(&disk, &machine, &ledger);
         let ledger = ledger.into_inner().unwrap();
-        for state in 0..STATES_OF_A_CUT {
+        for state in 0..self.scenario.states() {
             let outcome = match state {
                 0 => Outcome::Nothing,
                 1 => Outcome::Everything,
@@ -207,7 +350,7 @@ impl Scene {
                 format!("{scenario:?}, cut at {operation}, {outcome:?}, the index {index}, {done:?}: {wrong}")
             })?;
         }
-        Ok(STATES_OF_A_CUT)
+        Ok(self.scenario.states())
     }
 
     fn examine(
@@ -227,7 +370,34 @@ impl Scene {
         }
         self.examine_keys(disk, machine, done)?;
         ledger.power_failed();
-        examine(machine, disk, &mut ledger, (depth, self.allowed(done)), &self.sources[1])
+        if !self.scenario.repairs().is_empty() {
+            self.finish_repair(machine, disk, &mut ledger)?;
+        }
+        examine(machine, disk, &mut ledger, (depth, self.allowed(done)), &self.sources[1])?;
+        let is_left = |left: &Tree| ledger.visible().iter().any(|name| ledger.tree(*name) == Some(left));
+        match &self.damage.lossy {
+            Some((name, left)) if !is_left(left) => Err(format!("what was left of {name} is lost")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What could be read can be read, and the repairs go on to the end.
+    fn finish_repair(&self, machine: &Machine, disk: &SimStorage, ledger: &mut Ledger<Tree>) -> Result<(), String> {
+        let repository = machine.open(disk).map_err(|error| format!("it does not open: {error}"))?;
+        let now = readable_trees(&repository);
+        if self.damage.readable.iter().any(|tree| now.iter().all(|(_, now)| now != tree)) {
+            return Err("what could be read before the repair cannot be read".into());
+        }
+        for repair in self.scenario.repairs() {
+            repair.run(&repository).map_err(|error| format!("{repair:?} again: {error}"))?;
+        }
+        // It is written again, once or twice, and the original cannot come back: it lacks what a prune might have taken.
+        if let Some((name, left)) = &self.damage.lossy {
+            ledger.begin_backup(left);
+            ledger.begin_prune(&BTreeSet::from([*name]));
+            ledger.end_prune();
+        }
+        Ok(())
     }
 
     /// A config or key slot that was being made or removed may have one of its two copies: a check says so, and it opens.
@@ -257,6 +427,11 @@ impl Scene {
             false => Err(format!("the passphrase opens it: {opens}")),
         }
     }
+}
+
+fn flip(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
 }
 
 /// Every operation of every scenario, once.
