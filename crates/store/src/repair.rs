@@ -198,8 +198,9 @@ impl Salvage {
 /// Snapshot records.
 impl Repository {
     /// Publishes a snapshot record that was there before, byte for byte, in the place of a damaged file of its name, if
-    /// there is one: that it was committed can be seen all the time. The caller holds the lock shared, and has seen under it that every chunk that the snapshot needs is in a pack that is
-    /// there and durable: rules A2 to A6 and A12 of `docs/protocol.md`.
+    /// there is one: that it was committed can be seen all the time. The caller holds the lock shared, and has seen under
+    /// it that every chunk that the snapshot needs is in a pack that is there and durable: rules A2 to A6 and A12 of
+    /// `docs/protocol.md`.
     ///
     /// # Errors
     ///

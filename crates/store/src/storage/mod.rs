@@ -2,8 +2,8 @@
 //! orders.
 //!
 //! A back end promises: [`Storage::list`] is complete or fails; a published object is whole or absent, and nothing takes
-//! its place but by [`Staged::replace`], in one step; after [`Staged::sync`] its bytes, and after [`Storage::sync`] its name, survive a power cut; locks die with their
-//! process. It knows nothing of packs, keys or snapshots.
+//! its place but by [`Staged::replace`], in one step; after [`Staged::sync`] its bytes, and after [`Storage::sync`] its
+//! name, survive a power cut; locks die with their process. It knows nothing of packs, keys or snapshots.
 
 mod folder;
 
