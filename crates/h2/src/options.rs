@@ -11,7 +11,7 @@ pub struct Options {
     pub keep_dead: bool,
     /// Read no more than so many bytes a second; `None`: as fast as it goes.
     pub read_bytes_per_second: Option<u64>,
-    /// How long a capture may wait for a moment in which no transaction is open.
+    /// How long a capture may wait for a settled version: no transaction is open in it or came between its tables.
     pub quiet_wait: Duration,
 }
 

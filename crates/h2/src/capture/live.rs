@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use treering_chunk::CutPolicy;
 use treering_snapshot::capture::{Part, PieceStore};
@@ -39,7 +39,9 @@ use crate::error::Error;
 use crate::store::{
     BLOCK_BYTES, Chunk, HEADER_BYTES, Newest, Pages, Source, StoreError, Version, dead_ranges, newest_of_live,
 };
-use crate::verify::{Report, Verifier, is_whole};
+use crate::verify::{Report, Verifier, is_whole, time_ms};
+
+use super::settled::is_settled;
 
 /// After so many rounds, or when so many times the bytes of the version were read, a writer is too quick for us.
 const ROUNDS_MOST: u32 = 200;
@@ -48,6 +50,8 @@ const READ_MOST_TIMES: u64 = 8;
 const READ_LEAST_BYTES: u64 = 64 << 20;
 /// How long to wait before another look at a file that just changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// With so much of the wait left, a version in which no transaction is open is taken, settled or not.
+const QUIET_IS_ENOUGH: Duration = Duration::from_secs(1);
 /// Zeros in a row that are not stored at all.
 const HOLE_LEAST_BYTES: usize = 32 << 10;
 /// As much of a block as tells whether a chunk was begun there.
@@ -71,7 +75,7 @@ pub(crate) struct Live<'a> {
     read_bytes: u64,
     /// How much may be read.
     most_bytes: u64,
-    /// How long it may still wait for a moment in which no transaction is open.
+    /// How long it may still wait for a settled version.
     quiet_wait: Duration,
 }
 
@@ -93,6 +97,13 @@ pub(crate) struct Captured {
     pub(crate) parts: Vec<Part>,
     pub(crate) report: Report,
     pub(crate) rounds: u32,
+    pub(crate) is_settled: bool,
+}
+
+/// A version of which every chunk has been written, and whether it is settled.
+struct Pinned {
+    newest: Newest,
+    is_settled: bool,
 }
 
 impl<'a> Live<'a> {
@@ -133,7 +144,7 @@ impl<'a> Live<'a> {
         let mut reason = String::new();
         for rounds in 1..=ROUNDS_MOST {
             match self.round() {
-                Ok(newest) => return self.assemble(newest, rounds),
+                Ok(pinned) => return self.assemble(pinned, rounds),
                 Err(Failed::Changed(why)) if !self.is_too_slow() => reason = why,
                 Err(Failed::Changed(why)) => return Err(Error::NotLive { path: self.path.to_owned(), reason: why }),
                 Err(Failed::Ended(error)) => return Err(error),
@@ -148,9 +159,9 @@ impl<'a> Live<'a> {
         self.read_bytes > self.most_bytes
     }
 
-    fn round(&mut self) -> Result<Newest, Failed> {
-        let newest = self.pin()?;
-        let version = &newest.version;
+    fn round(&mut self) -> Result<Pinned, Failed> {
+        let pinned = self.pin()?;
+        let version = &pinned.newest.version;
         self.most_bytes = version.end().saturating_mul(READ_MOST_TIMES).max(READ_LEAST_BYTES);
         let is_missing = |chunk: &&Chunk| self.is_copied(chunk) && !self.kept.contains_key(&key(chunk));
         let mut missing: Vec<&Chunk> = version.chunks.values().filter(is_missing).collect();
@@ -166,7 +177,7 @@ impl<'a> Live<'a> {
                 Err(ended) => return Err(ended),
             }
         }
-        changed.map_or(Ok(newest), |why| Err(Failed::Changed(why)))
+        changed.map_or(Ok(pinned), |why| Err(Failed::Changed(why)))
     }
 
     /// Dead chunks are needed for their headers only.
@@ -174,13 +185,19 @@ impl<'a> Live<'a> {
         chunk.is_live() || self.keep_dead
     }
 
-    /// The newest version; one in which no transaction is open if such a one comes by in time.
-    fn pin(&mut self) -> Result<Newest, Failed> {
+    /// The newest version; if such a one comes by in time, a settled one, or at least one in which no transaction is open.
+    fn pin(&mut self) -> Result<Pinned, Failed> {
         loop {
             let looked = Instant::now();
             let newest = newest_of_live(&mut &*self.file).map_err(|error| self.unpinned(error))?;
-            if newest.version.is_quiet() || self.quiet_wait.is_zero() {
-                return Ok(newest);
+            // Behind the look: what was written since then makes the file seem to be written later, never earlier.
+            let written = self.file.metadata().and_then(|metadata| metadata.modified());
+            let written = written.map_err(|e| Failed::Ended(Error::io("look at", self.path)(e)))?;
+            let is_quiet = newest.version.is_quiet();
+            let is_settled = is_quiet && is_settled(time_ms(&newest), written, SystemTime::now());
+            let is_enough = is_settled || is_quiet && self.quiet_wait <= QUIET_IS_ENOUGH;
+            if is_enough || self.quiet_wait.is_zero() {
+                return Ok(Pinned { newest, is_settled });
             }
             std::thread::sleep(LOOK_AGAIN);
             // With the look itself, which takes long where the layout is large and the machine busy.
@@ -288,11 +305,12 @@ impl<'a> Live<'a> {
     }
 
     /// Puts the file together and walks it.
-    fn assemble(&mut self, newest: Newest, rounds: u32) -> Result<Captured, Error> {
+    fn assemble(&mut self, pinned: Pinned, rounds: u32) -> Result<Captured, Error> {
         let ended = |failed| match failed {
             Failed::Ended(error) => error,
             Failed::Changed(reason) => Error::NotLive { path: self.path.to_owned(), reason },
         };
+        let Pinned { newest, is_settled } = pinned;
         let last = newest.version.last.clone();
         let (mut chunks, mut parts) = (newest.version.chunks.clone(), Vec::new());
         let mut verifier = Verifier::new(newest);
@@ -314,7 +332,7 @@ impl<'a> Live<'a> {
         }
         let report =
             verifier.finish(at).map_err(|e| Error::NotLive { path: self.path.to_owned(), reason: e.to_string() })?;
-        Ok(Captured { parts, report, rounds })
+        Ok(Captured { parts, report, rounds, is_settled })
     }
 
     fn hollow(&mut self, chunk: &Chunk, format: crate::store::Format, parts: &mut Vec<Part>) -> Result<(), Error> {

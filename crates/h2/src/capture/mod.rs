@@ -10,6 +10,7 @@ mod afterwards;
 mod holder;
 mod live;
 mod pause;
+mod settled;
 mod state;
 
 use std::fs::File;
@@ -222,11 +223,12 @@ impl Taker<'_> {
 }
 
 fn handed_out(captured: Captured, how: &str) -> Taken {
-    let Captured { parts, report, rounds } = captured;
+    let Captured { parts, report, rounds, is_settled } = captured;
     let rounds = if rounds == 1 { String::new() } else { format!(" in {rounds} rounds") };
-    let open = match report.newest.version.is_quiet() {
-        true => "no transaction was open",
-        false => "open transactions are rolled back when it is opened",
+    let open = match (is_settled, report.newest.version.is_quiet()) {
+        (true, _) => "no transaction was open",
+        (false, true) => "transactions may have ended while H2 stored it",
+        (false, false) => "open transactions are rolled back when it is opened",
     };
     let how = format!("{how}{rounds}; {open}");
     (Content::Pieces(parts), judge(Ok(report), &how))
