@@ -1,8 +1,9 @@
 //! Which packs a check reads, and in which order.
 //!
-//! Invariant: what was verified longest ago comes first, ties in the order of names; so checks that each read a part
-//! come round to everything.
+//! Invariant: what was verified longest ago comes first, so that checks which each read a part come round to everything.
+//! Of ties the larger ones come first, so that no thread is left alone with a large one at the end; then names decide.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use treering_store::PackName;
@@ -49,17 +50,17 @@ pub(super) fn choose(
     let mut chosen: Vec<_> = packs
         .iter()
         .filter(|(name, _)| is_in_share(name, options.part))
-        .map(|(name, bytes)| (ledger.time(name, now), *name, *bytes))
+        .map(|(name, bytes)| (ledger.time(name, now), Reverse(*bytes), *name))
         .filter(|(time, _, _)| !is_recent(*time, options.max_age, now))
         .collect();
     chosen.sort_unstable();
     let mut room_bytes = room(packs, options.part);
-    let fits = |(_, _, bytes): &(Option<i64>, PackName, u64)| {
+    let fits = |(_, Reverse(bytes), _): &(Option<i64>, Reverse<u64>, PackName)| {
         let fits = room_bytes.is_none_or(|room| room > 0);
         room_bytes = room_bytes.map(|room| room.saturating_sub(*bytes));
         fits
     };
-    chosen.into_iter().take_while(fits).map(|(_, name, bytes)| (name, bytes)).collect()
+    chosen.into_iter().take_while(fits).map(|(_, Reverse(bytes), name)| (name, bytes)).collect()
 }
 
 fn is_in_share(name: &PackName, part: DataPart) -> bool {
@@ -135,6 +136,17 @@ mod tests {
             // And from the front again.
             assert_eq!(run(&mut ledger, &options, 1000)[0], seen[0]);
         }
+    }
+
+    #[test]
+    fn of_ties_the_larger_comes_first() {
+        let mut packs = packs();
+        packs[42].1 = 11;
+        assert_eq!(choose(&packs, &Ledger::default(), &part(DataPart::Whole), 0)[0], packs[42]);
+        let mut ledger = Ledger::default();
+        packs.iter().for_each(|(name, _)| ledger.set(*name, DAY));
+        ledger.set(packs[7].0, 1);
+        assert_eq!(choose(&packs, &ledger, &part(DataPart::Whole), DAY)[..2], [packs[7], packs[42]]);
     }
 
     #[test]
