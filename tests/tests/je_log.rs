@@ -94,6 +94,33 @@ fn an_environment_in_data_folders_comes_back_exactly() {
     assert_eq!(je(&["verify"], &target).expect(0).message("je_verified")["environment"]["commits"], 2508);
 }
 
+/// What `je range` says of one environment.
+fn ranges(treering: &Treering, environment: &Path) -> Vec<Value> {
+    let document = run(treering.command("je").args(["range", "--path"]).arg(environment)).expect(0).document();
+    document.as_array().unwrap().clone()
+}
+
+/// A folder in an environment that is none of JE's own is an environment by itself, if it has files of a log.
+#[test]
+fn files_in_a_folder_that_is_not_jes_own_are_none_of_the_environment() {
+    let temp = tempfile::tempdir().unwrap();
+    let (treering, home) = (Treering::init(temp.path()), temp.path().join("je"));
+    unpack("je-7.5.11.tar.zst", &home);
+    treering.backup(&home);
+    let alone = ranges(&treering, &home);
+    assert!(!alone.is_empty());
+    fs::create_dir(home.join("backup")).unwrap();
+    fs::copy(home.join(file_name(0)), home.join("backup").join(file_name(0xff))).unwrap();
+    // The copy has a number that is not its own, which is told.
+    run(&mut treering.backup_command(&home)).expect(6);
+    let found = ranges(&treering, temp.path());
+    let of_home: Vec<_> = found.iter().filter(|range| range["path"] == home.to_str().unwrap()).collect();
+    assert_eq!(of_home.len(), alone.len(), "{found:?}");
+    for (range, before) in of_home.iter().zip(&alone) {
+        assert_eq!([&range["from"], &range["to"]], [&before["from"], &before["to"]], "{found:?}");
+    }
+}
+
 /// JE opens the environment, has lost commits, and says nothing.
 #[test]
 fn what_je_drops_without_a_word_is_an_error_that_names_the_commits() {

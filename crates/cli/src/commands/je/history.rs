@@ -5,21 +5,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use treering_je::KIND;
-use treering_je::log::Name;
 use treering_je::moment::{Contents, Copied, Image, Loader};
 use treering_je::restore::path_of;
-use treering_snapshot::list::{Flow, walk_tree};
 use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::restore::write_file;
-use treering_snapshot::select::{self, Filter, Named};
+use treering_snapshot::select::{Filter, Named};
 use treering_snapshot::{Node, SnapshotError, SnapshotName};
 use treering_store::ChunkReader;
 
+use super::source::environment_of;
 use crate::context::Opened;
 use crate::exit::Failure;
-
-/// How deep the files of a log may lie in an environment: in a data folder.
-const DEPTH_MOST: usize = 2;
 
 /// One environment of one host.
 #[derive(Debug, Clone)]
@@ -82,20 +78,7 @@ fn copied(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<Co
 
 /// The files of the log of an environment in a snapshot, by their numbers.
 pub(crate) fn files(reader: &mut ChunkReader<'_>, named: &Named, path: &Path) -> Result<BTreeMap<u32, Node>, Failure> {
-    let (root, mut files) = (select::resolve_path(reader, named, path)?, BTreeMap::new());
-    let walked = walk_tree(reader, (&named.1, &root), path, |at, node| {
-        if let Some(Name::Log(number)) = at.file_name().map(Name::of)
-            && node.tree().is_none()
-        {
-            files.entry(number).or_insert_with(|| node.clone());
-        }
-        let depth = at.strip_prefix(path).map_or(DEPTH_MOST, |inner| inner.components().count());
-        if depth < DEPTH_MOST { Flow::Enter } else { Flow::Skip }
-    })?;
-    match walked.damaged.into_iter().next() {
-        Some((_, error)) => Err(error.into()),
-        None => Ok(files),
-    }
+    Ok(environment_of(reader, named, path.to_owned())?.files)
 }
 
 /// Files out of the repository.
