@@ -121,6 +121,26 @@ fn files_in_a_folder_that_is_not_jes_own_are_none_of_the_environment() {
     }
 }
 
+/// The path of one names it, also with another one beneath it; a path above both names both.
+#[test]
+fn an_environment_with_another_one_beneath_it_is_picked_by_its_path() {
+    let temp = tempfile::tempdir().unwrap();
+    let (treering, home) = (Treering::init(temp.path()), temp.path().join("je"));
+    let beneath = home.join("copies/first");
+    unpack("je-7.5.11.tar.zst", &home);
+    fs::create_dir_all(&beneath).unwrap();
+    fs::copy(home.join(file_name(0)), beneath.join(file_name(0))).unwrap();
+    treering.backup(&home);
+    let last_file =
+        |path: &Path, exit_code| run(treering.command("je").args(["last-file", "--path"]).arg(path)).expect(exit_code);
+    assert_eq!(last_file(&home, 0).document()["last_file"], 1);
+    assert_eq!(last_file(&home.join("copies"), 0).document()["last_file"], 0);
+    assert_eq!(last_file(&beneath, 0).document()["last_file"], 0);
+    last_file(temp.path(), 2);
+    let picked = ranges(&treering, &home);
+    assert!(!picked.is_empty() && picked.iter().all(|range| range["path"] == home.to_str().unwrap()), "{picked:?}");
+}
+
 /// JE opens the environment, has lost commits, and says nothing.
 #[test]
 fn what_je_drops_without_a_word_is_an_error_that_names_the_commits() {

@@ -28,21 +28,27 @@ pub(crate) struct History {
     pub(crate) snapshots: Vec<Named>,
 }
 
-/// The histories in these snapshots, by host and path. A path that is given must be the environment's or lie above it.
+/// The histories in these snapshots, by host and path. A path that is given is the environment's, or lies above it where a
+/// host has no environment at the path itself.
 pub(crate) fn histories(all: &AllSnapshots, filter: &Filter, paths: &[PathBuf]) -> Vec<History> {
-    let mut found: BTreeMap<(String, PathBuf), Vec<Named>> = BTreeMap::new();
+    let mut hosts: BTreeMap<&str, BTreeMap<PathBuf, Vec<&Named>>> = BTreeMap::new();
     for named in all.snapshots.iter().filter(|(_, snapshot)| filter.matches(snapshot)) {
         for path in environments(named) {
-            if paths.is_empty() || paths.iter().any(|wanted| path.starts_with(wanted)) {
-                found.entry((named.1.host.clone(), path)).or_default().push(named.clone());
-            }
+            hosts.entry(&named.1.host).or_default().entry(path).or_default().push(named);
         }
     }
-    let history = |((host, path), mut snapshots): ((String, PathBuf), Vec<Named>)| {
-        snapshots.sort_by_key(|(name, snapshot)| (snapshot.statistics.started_ms, *name));
-        History { path, host, snapshots }
-    };
-    found.into_iter().map(history).collect()
+    let mut found = Vec::new();
+    for (host, environments) in &hosts {
+        let is_meant = |path: &Path| {
+            paths.iter().any(|named| path == named || path.starts_with(named) && !environments.contains_key(named))
+        };
+        for (path, snapshots) in environments.iter().filter(|(path, _)| paths.is_empty() || is_meant(path)) {
+            let mut snapshots: Vec<Named> = snapshots.iter().copied().cloned().collect();
+            snapshots.sort_by_key(|(name, snapshot)| (snapshot.statistics.started_ms, *name));
+            found.push(History { path: path.clone(), host: (*host).to_owned(), snapshots });
+        }
+    }
+    found
 }
 
 /// The environments of a snapshot.
