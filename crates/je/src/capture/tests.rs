@@ -115,6 +115,24 @@ fn an_environment_is_taken_whole_and_its_verdict_says_how() {
 }
 
 #[test]
+fn what_je_backs_up_itself_is_left_out_and_what_the_user_keeps_in_a_folder_of_that_name_is_not() {
+    let (folder, files) = environment();
+    let own = folder.path().join("snapshots/26112203");
+    fs::create_dir_all(&own).unwrap();
+    fs::hard_link(folder.path().join("00000000.jdb"), own.join("00000000.jdb")).unwrap();
+    fs::write(own.join("manifest.json"), "{}").unwrap();
+    let is_claimed = || claim(folder.path(), Options::default()).unwrap().claimed().contains(&"snapshots".into());
+    assert!(is_claimed());
+    let got = capture(folder.path(), None);
+    assert_eq!(
+        got.files.into_keys().collect::<Vec<_>>(),
+        files.iter().map(|f| file_name(f.number)).collect::<Vec<_>>()
+    );
+    fs::create_dir(folder.path().join("snapshots/before-the-upgrade")).unwrap();
+    assert!(!is_claimed());
+}
+
+#[test]
 fn the_tail_that_is_being_written_is_left_out() {
     let (folder, files) = environment();
     append(folder.path(), 3, &files[3].bytes[38..60]);
