@@ -10,12 +10,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use treering_snapshot::capture::{Application, Capture, Folder};
+use treering_snapshot::capture::{Application, Capture, Folder, open_plain};
 
 use crate::capture::DatabaseCapture;
 use crate::header::{HEADER_BYTES, Header};
 use crate::hold::Hold;
-use crate::source::open_plain;
 use crate::{Error, Options, assert_library, name};
 
 /// The application: SQLite databases.

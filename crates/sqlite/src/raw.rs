@@ -13,12 +13,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use treering_snapshot::capture::Verdict;
+use treering_snapshot::capture::{Verdict, open_plain};
 
 use crate::error::{Error, io_error};
 use crate::name;
 use crate::online::COPY;
-use crate::source::{Look, Source, open_plain};
+use crate::source::{Look, Source};
 use crate::temp::Room;
 use crate::verify::{self, Check, Depth};
 use crate::way::Why;

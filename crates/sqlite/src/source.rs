@@ -8,13 +8,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use treering_snapshot::capture::open_plain;
 
 use crate::error::{Error, io_error};
 use crate::header::Header;
@@ -229,11 +230,4 @@ impl Look {
         let parts = |look: &Look| (look.header, look.main, look.wal, look.journal, look.journal_is_loaded);
         parts(self) == parts(other)
     }
-}
-
-/// Opens a regular file for reading; not through a link, and without waiting for a pipe.
-pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
 use tempfile::TempDir;
+use treering_snapshot::capture::open_plain;
 
 use crate::error::{Error, io_error};
-use crate::source::open_plain;
 
 const PREFIX: &str = "treering-sqlite-";
 /// What a copy leaves free for others.

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{FileType, SeekFrom};
 use treering_chunk::{ChunkId, ChunkKind, CutPolicy};
 use treering_store::{ChunkReader, Compression, LostChunks, Repository, Session, Sink};
 use xattr::FileExt;
@@ -24,6 +24,7 @@ use super::kind;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, XATTRS_MOST_BYTES};
 use crate::progress::{Event, Progress};
+use crate::source::open_plain;
 use crate::stream::{Extent, Extents, Stream, StreamBuilder};
 use crate::walk::Status;
 
@@ -91,9 +92,7 @@ impl<'r> FileReader<'r> {
 
     fn read_once(&mut self, task: &FileTask) -> Result<FileRead> {
         let path = &task.path;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = rustix::fs::openat(CWD, path, flags, Mode::empty());
-        let file = File::from(opened.map_err(|e| SnapshotError::io("open", path)(e.into()))?);
+        let file = open_plain(path).map_err(|e| SnapshotError::io("open", path)(e))?;
         let before = status(&file, path)?;
         if before.kind != FileType::RegularFile {
             let source = std::io::Error::other("it is no regular file any more");
