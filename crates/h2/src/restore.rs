@@ -6,16 +6,13 @@
 //! Invariant: what takes the target's place was closed and every map of it was walked; from the look at whether somebody
 //! has the target open until the exchange is durable, H2's own lock on it is held.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use parking_lot::Mutex;
+use treering_snapshot::capture::plain;
 use treering_snapshot::record::AppEntry;
-use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
+use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit, hold_alone};
 
 use crate::error::told;
 use crate::normalise::normalise;
@@ -48,24 +45,10 @@ impl Restorer for H2Restorer {
         Some(Unit::File { beside: Vec::new() })
     }
 
-    /// The lock that H2 takes: of the whole file, alone (`FileStore.java`, `FileChannel.tryLock`). It is the open file's,
-    /// not the process's, so that no other descriptor of ours that is closed takes it away.
+    /// The lock that H2 takes: of the whole file, alone (`FileStore.java`, `FileChannel.tryLock`).
     fn hold(&self, place: &Place<'_>) -> Result<Hold, Refusal> {
         let file = open(place).map_err(Refusal::io("open", place.shown))?;
-        let lock = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)) {
-            Ok(_) => Ok(Box::new(file)),
-            Err(Errno::EAGAIN | Errno::EACCES) => {
-                Err(Refusal::InUse { detail: format!("another process has locked {}", place.shown.display()) })
-            }
-            Err(error) => Err(Refusal::io("lock", place.shown)(error.into())),
-        }
+        hold_alone(file, 0, place.shown)
     }
 
     fn adapt(&self, staged: &Place<'_>, _target: Option<&Place<'_>>) -> Result<(), Refusal> {
@@ -103,9 +86,7 @@ fn proof(report: &Report, notes: Vec<String>) -> Proof {
 
 /// For reading and writing, as H2 opens it; not through a link.
 fn open(place: &Place<'_>) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK);
-    options.open(place.path)
+    plain().read(true).write(true).open(place.path)
 }
 
 fn unsound(error: &StoreError) -> Refusal {

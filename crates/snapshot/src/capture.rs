@@ -17,7 +17,8 @@ use treering_chunk::CutPolicy;
 
 use crate::stream::Extent;
 
-pub use crate::source::{foreign_file_system, open_plain};
+pub use crate::lock::{Lock, try_lock};
+pub use crate::source::{foreign_file_system, open_plain, plain};
 pub use crate::walk::Names;
 
 /// One kind of application, for instance SQLite.

@@ -21,6 +21,7 @@ mod follow;
 pub mod fuzzing;
 mod known;
 pub mod list;
+mod lock;
 pub mod node;
 pub mod progress;
 pub mod prune;

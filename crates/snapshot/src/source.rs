@@ -25,15 +25,20 @@ const FOREIGN: [(u64, &str); 10] = [
     (0x4750_4653, "GPFS"),
 ];
 
+/// How a file that is somebody else's is opened: not through a link, and without waiting for a pipe.
+pub fn plain() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+    options
+}
+
 /// Opens a file for reading; not through a link, and without waiting for a pipe.
 ///
 /// # Errors
 ///
 /// Those of the system; also that it is a link.
 pub fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags = i32::try_from(flags).map_err(io::Error::other)?;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
+    plain().read(true).open(path)
 }
 
 /// The name of such a file system, if the open file or folder lies on one that other machines may write to.

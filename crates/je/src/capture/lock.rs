@@ -4,8 +4,6 @@
 //! readers share byte 1 (`log/FileManager.java`, `lockEnvironment`). Whoever shares byte 1 therefore keeps every file in
 //! place, and whoever shares byte 0 keeps writers out.
 //!
-//! Owns locks of open file descriptions: unlike record locks of the process they do not die with another descriptor of
-//! the file, and like those they conflict with Java's and end with the process.
 //! Invariant: the file is opened for reading and is never written.
 
 use std::fs::File;
@@ -14,11 +12,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
-
-use treering_snapshot::capture::open_plain;
+use treering_snapshot::capture::{Lock, open_plain, try_lock};
 
 /// The byte that a writer holds.
 const WRITER: i64 = 0;
@@ -78,22 +72,10 @@ fn open(lock_file: &Path) -> Result<File, NotLocked> {
 fn wait_for(file: &File, byte: i64, wait: Duration) -> Result<Instant, NotLocked> {
     let start = Instant::now();
     loop {
-        match share(file, byte) {
-            Ok(()) => return Ok(Instant::now()),
-            Err(Errno::EAGAIN | Errno::EACCES) if start.elapsed() >= wait => return Err(NotLocked::Busy),
-            Err(Errno::EAGAIN | Errno::EACCES) => thread::sleep(PAUSE),
-            Err(error) => return Err(NotLocked::Refused(error.into())),
+        match try_lock(file, Lock::Shared, byte, 1).map_err(NotLocked::Refused)? {
+            true => return Ok(Instant::now()),
+            false if start.elapsed() >= wait => return Err(NotLocked::Busy),
+            false => thread::sleep(PAUSE),
         }
     }
-}
-
-fn share(file: &File, byte: i64) -> nix::Result<()> {
-    let region = libc::flock {
-        l_type: libc::F_RDLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: byte,
-        l_len: 1,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_OFD_SETLK(&region)).map(drop)
 }

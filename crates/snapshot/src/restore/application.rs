@@ -9,9 +9,11 @@
 //! Invariant: nothing that a [`Restorer`] refuses takes the place of anything.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::lock::{Lock, try_lock};
 use crate::record::{AppEntry, Snapshot};
 
 /// What is kept while the application's locks are held: dropping it releases them.
@@ -142,6 +144,18 @@ impl Refusal {
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Holds the first bytes of a file alone, 0 for all of it, where the application would lock something of them.
+///
+/// # Errors
+///
+/// [`Refusal::InUse`] if somebody else has locked something of them.
+pub fn hold_alone(file: File, bytes: i64, shown: &Path) -> Result<Hold, Refusal> {
+    match try_lock(&file, Lock::Alone, 0, bytes).map_err(Refusal::io("lock", shown))? {
+        true => Ok(Box::new(file)),
+        false => Err(Refusal::InUse { detail: format!("another process has locked {}", shown.display()) }),
     }
 }
 
