@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use treering_snapshot::capture::CaptureError;
 
-use crate::store::StoreError;
-
 /// Why a database was not taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,13 +60,5 @@ impl Error {
             Self::Seam(error) => error,
             other => CaptureError::Application { action: "capture", path: path.to_owned(), reason: other.to_string() },
         }
-    }
-}
-
-/// In one line, with its cause.
-pub(crate) fn told(error: &StoreError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

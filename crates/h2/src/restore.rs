@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use treering_snapshot::capture::plain;
 use treering_snapshot::record::AppEntry;
 use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit, hold_alone};
+use treering_snapshot::with_causes;
 
-use crate::error::told;
 use crate::normalise::normalise;
 use crate::store::StoreError;
 use crate::verify::{self, Report};
@@ -90,5 +90,5 @@ fn open(place: &Place<'_>) -> io::Result<File> {
 }
 
 fn unsound(error: &StoreError) -> Refusal {
-    Refusal::Unsound { detail: told(error) }
+    Refusal::Unsound { detail: with_causes(error) }
 }

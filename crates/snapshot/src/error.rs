@@ -1,5 +1,6 @@
 //! What can go wrong above the store, one variant a situation.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -207,6 +208,12 @@ pub enum SnapshotError {
     /// A worker thread died.
     #[error("a worker thread ended unexpectedly")]
     WorkerLost,
+}
+
+/// An error and its causes, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl SnapshotError {

@@ -40,7 +40,7 @@ pub mod undelete;
 pub mod usage;
 mod walk;
 
-pub use error::{Result, SnapshotError};
+pub use error::{Result, SnapshotError, with_causes};
 pub use node::{Node, NodeKind, Time};
 pub use record::{AppEntry, Snapshot, SnapshotName};
 pub use stream::Stream;

@@ -56,7 +56,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// This level and its cause, for a sentence that nothing follows.
+    /// This level and its cause, for a sentence that nothing follows. What lies below an error of SQLite repeats it.
     pub(crate) fn in_full(&self) -> String {
         let cause = std::error::Error::source(self).map(|cause| format!(": {cause}"));
         format!("{self}{}", cause.unwrap_or_default())

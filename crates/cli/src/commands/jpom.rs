@@ -3,11 +3,11 @@
 use std::os::unix::ffi::OsStrExt;
 
 use treering_jpom::{Database, Home, Inspection, Line, Mode, Scoping, inspect};
+use treering_snapshot::with_causes;
 
 use crate::args::{JpomArgs, JpomCommand, JpomInspectArgs};
 use crate::context::Context;
 use crate::exit::{Failure, Kind, Outcome};
-use crate::output::listener::chain;
 use crate::output::messages::{ItemError, JpomHome, JpomOutside, JpomPath};
 use crate::output::table::{self, Content, Table};
 use crate::{escape, paths, size};
@@ -32,7 +32,7 @@ fn run_inspect(context: &Context, args: &JpomInspectArgs) -> Outcome {
         false => context.printer.result(&text(&inspection))?,
     }
     for error in &inspection.errors {
-        context.printer.error(&ItemError::new("inspect", path.as_os_str().as_bytes(), chain(error)));
+        context.printer.error(&ItemError::new("inspect", path.as_os_str().as_bytes(), with_causes(error)));
     }
     match inspection.errors.is_empty() {
         true => Ok(()),

@@ -26,17 +26,16 @@ pub(crate) mod version;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use treering_snapshot::SnapshotError;
+use treering_snapshot::{SnapshotError, with_causes};
 
 use crate::exit::{Failure, Kind, Outcome};
-use crate::output::listener::chain;
 use crate::output::messages::ItemError;
 use crate::output::{Printer, table};
 
 /// Names the folders that a command could not read; they make a failure of it.
 fn damaged(printer: Printer, during: &'static str, unread: &[(PathBuf, SnapshotError)]) -> Outcome {
     for (path, error) in unread {
-        printer.error(&ItemError::new(during, path.as_os_str().as_bytes(), chain(error)));
+        printer.error(&ItemError::new(during, path.as_os_str().as_bytes(), with_causes(error)));
     }
     if unread.is_empty() {
         return Ok(());

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use treering_snapshot::progress::{Event, Outcome, Progress as Listen};
+use treering_snapshot::with_causes;
 
 use super::Printer;
 use super::messages::{BackupVerbose, ItemError, Message, RestoreVerbose};
@@ -65,7 +66,7 @@ impl Listener {
 
     fn failed(&self, path: &Path, during: &'static str, error: &dyn std::error::Error) {
         self.progress.counters().errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let error = ItemError::new(during, path.as_os_str().as_bytes(), chain(error));
+        let error = ItemError::new(during, path.as_os_str().as_bytes(), with_causes(error));
         self.progress.aside(|| self.printer.error(&error));
     }
 }
@@ -87,18 +88,6 @@ impl Listen for Listener {
     fn is_interrupted(&self) -> bool {
         process::is_interrupted()
     }
-}
-
-/// An error and its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn action(task: Task, outcome: Outcome) -> &'static str {

@@ -23,8 +23,9 @@ use treering_chunk::CutPolicy;
 use treering_snapshot::capture::{
     Capture, CaptureError, Conclusion, Content, Part, PieceStore, TakenFile, Verdict, foreign_file_system, open_plain,
 };
+use treering_snapshot::with_causes;
 
-use crate::error::{Error, told};
+use crate::error::Error;
 use crate::options::{Fallback, Options};
 use crate::store::{Headers, Newest, StoreError};
 use crate::verify::{Report, time_ms, verify};
@@ -116,7 +117,7 @@ impl Taker<'_> {
         let headers = match Headers::read(&mut &*file) {
             Ok(headers) => headers,
             Err(StoreError::Io(source)) => return Err(Error::io("read", self.path)(source)),
-            Err(error) => return self.fall_back(file, &told(&error)),
+            Err(error) => return self.fall_back(file, &with_causes(&error)),
         };
         let is_closed = self.holder(file)?.is_none() && headers.best.is_clean && headers.agree;
         if is_closed && let Some(taken) = self.take_closed(file, &headers, previous)? {
@@ -246,9 +247,9 @@ fn judge(report: Result<Report, StoreError>, how: &str) -> Conclusion {
             known(Verdict::Torn, &report.newest, format!("{how}; it is damaged: {first}"))
         }
         Err(error @ (StoreError::Encrypted | StoreError::Format { .. })) => {
-            conclude(Verdict::Unknown, format!("{how}; it cannot be verified: {}", told(&error)))
+            conclude(Verdict::Unknown, format!("{how}; it cannot be verified: {}", with_causes(&error)))
         }
-        Err(error) => conclude(Verdict::Torn, format!("{how}; {}", told(&error))),
+        Err(error) => conclude(Verdict::Torn, format!("{how}; {}", with_causes(&error))),
     }
 }
 

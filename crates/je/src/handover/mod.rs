@@ -21,6 +21,7 @@ use treering_chunk::CutPolicy;
 use treering_snapshot::capture::{
     Application, Capture, CaptureError, Conclusion, Content, Folder, Part, PieceStore, TakenFile, Verdict,
 };
+use treering_snapshot::with_causes;
 
 use crate::KIND;
 use crate::capture::{Fingerprint, Outcome, PinnedFile, Seen, Stamp, State, is_settled};
@@ -182,7 +183,7 @@ impl Capture for SetCapture {
                 Err(CaptureError::NotStored) => return Err(CaptureError::NotStored),
                 // A set that lacks a file is none, and must not come into a snapshot.
                 Err(error) => {
-                    self.found.fault.get_or_insert(with_cause(&error));
+                    self.found.fault.get_or_insert(with_causes(&error));
                     break;
                 }
             }
@@ -253,11 +254,6 @@ impl SetCapture {
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
-}
-
-fn with_cause(error: &CaptureError) -> String {
-    use std::error::Error;
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 impl Found {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use treering_chunk::CutPolicy;
 
 use super::BackupOptions;
-use crate::capture::{Capture, CaptureError, Content, Folder, PieceStore, TakenFile};
-use crate::error::SnapshotError;
+use crate::capture::{Capture, Content, Folder, PieceStore, TakenFile};
+use crate::error::{SnapshotError, with_causes};
 use crate::record::STATE_TAG;
 use crate::walk::OpenFolder;
 
@@ -128,17 +128,6 @@ impl Claims {
         let capture = self.captures;
         self.taken.insert(path, Taken { capture, attributes, content, cut });
     }
-}
-
-fn with_causes(error: &CaptureError) -> String {
-    use std::error::Error;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn previous_state<'o>(options: &'o BackupOptions<'_>, kind: &str, path: &Path) -> Option<&'o [u8]> {

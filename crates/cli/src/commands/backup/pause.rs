@@ -3,11 +3,11 @@
 //! Invariant: what was stopped here is started again before the command ends, whatever came of the backup.
 
 use treering_jpom::{Home, Stop, Stopped};
+use treering_snapshot::with_causes;
 
 use crate::args::BackupArgs;
 use crate::context::Context;
 use crate::exit::{Failure, Kind, Outcome};
-use crate::output::listener::chain;
 use crate::settings::{Source, Verbosity};
 use crate::{paths, process};
 
@@ -47,7 +47,7 @@ impl Pause {
                     context.printer.note(Verbosity::Normal, &said)?;
                 }
                 Ok(None) => context.printer.warn(&format!("Jpom (process {pid}) has not stopped, and runs on")),
-                Err(error) => down.push(chain(&error)),
+                Err(error) => down.push(with_causes(&error)),
             }
         }
         match (down.is_empty(), outcome) {

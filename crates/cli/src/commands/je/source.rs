@@ -11,7 +11,7 @@ use treering_je::verify::{FolderSource, Source};
 use treering_snapshot::list::{Flow, walk_tree};
 use treering_snapshot::restore::write_file;
 use treering_snapshot::select::{self, Named};
-use treering_snapshot::{Node, NodeKind};
+use treering_snapshot::{Node, NodeKind, with_causes};
 use treering_store::ChunkReader;
 
 use super::history::environments;
@@ -19,7 +19,6 @@ use crate::args::JeLookArgs;
 use crate::choice;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome};
-use crate::output::listener::chain;
 use crate::selector::Selector;
 use crate::settings::snapshot_filter;
 
@@ -138,7 +137,7 @@ impl Source for SnapshotSource<'_> {
         let node = self.files.get(&number).filter(|node| matches!(node.kind, NodeKind::File { .. }));
         let node = node.ok_or(io::ErrorKind::NotFound)?;
         let mut scan = Scan { scanner: Scanner::new(number, Some(node.size())), visit };
-        write_file(&mut self.reader, node, &mut scan).map_err(|error| io::Error::other(chain(&error)))?;
+        write_file(&mut self.reader, node, &mut scan).map_err(|error| io::Error::other(with_causes(&error)))?;
         let Scan { scanner, visit } = scan;
         Ok(scanner.finish(visit))
     }

@@ -12,6 +12,7 @@ use treering_jpom::Home;
 use treering_jpom::restore::{self as rules, DatabaseRestorer, JpomRestorer, LibraryCheck, Part, Parts, RestoreRules};
 use treering_snapshot::restore::{BroughtBack, Fate, RestoreSummary, Restorer};
 use treering_snapshot::select::Named;
+use treering_snapshot::with_causes;
 use treering_store::{Entropy, OsEntropy};
 
 use super::plan::Plan;
@@ -19,7 +20,6 @@ use crate::applications::temp_folder;
 use crate::args::{JpomRestoreArgs, RestoreArgs};
 use crate::context::Context;
 use crate::exit::{Failure, Kind, Outcome};
-use crate::output::listener::chain;
 use crate::settings::Verbosity;
 use crate::{clock, escape};
 
@@ -106,7 +106,7 @@ pub(super) fn keep_old(context: &Context, plan: &Plan<'_>, done: &RestoreSummary
                 let said = format!("jpom: the database that was there is now in {}", escape::path(&kept));
                 context.printer.note(Verbosity::Normal, &said)?;
             }
-            Err(error) => context.printer.warn(&chain(&error)),
+            Err(error) => context.printer.warn(&with_causes(&error)),
         }
     }
     Ok(())
