@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Origin for Home {
         let path = self.path.join(&file.path);
         let may_grow = self.pinned.last().is_some_and(|last| last.number == number);
         let mut read = || -> io::Result<Looks> {
-            pump(&mut file.reader()?, to)?;
+            io::copy(&mut BufReader::with_capacity(READ_BYTES, file.reader()?), to)?;
             let now = file.open()?.metadata()?;
             match may_grow || file.stamp.is_same_content(&Stamp::of(&now)) {
                 true => Ok(Looks::of(&now)),
@@ -160,18 +160,6 @@ fn is_short(bytes: u64) -> io::Result<()> {
     match bytes <= SETTINGS_MOST_BYTES {
         true => Ok(()),
         false => Err(io::Error::other(format!("it is longer than {SETTINGS_MOST_BYTES} bytes"))),
-    }
-}
-
-fn pump(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let got = from.read(&mut buffer)?;
-        let part = buffer.get(..got).unwrap_or_default();
-        if part.is_empty() {
-            return Ok(());
-        }
-        to.write_all(part)?;
     }
 }
 
