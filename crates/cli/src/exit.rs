@@ -98,6 +98,15 @@ impl Failure {
         Failure { kind, happened: happened.into(), causes: Vec::new(), safe: None, next: None }
     }
 
+    /// What happened is the error itself; the causes are what lies below it.
+    pub(crate) fn of(kind: Kind, error: &dyn Error) -> Self {
+        let failure = Failure::new(kind, error.to_string());
+        match error.source() {
+            Some(cause) => failure.because(cause),
+            None => failure,
+        }
+    }
+
     /// Something typed or configured is wrong.
     pub(crate) fn usage(happened: impl Into<String>) -> Self {
         Failure::new(Kind::Usage, happened)

@@ -4,8 +4,6 @@
 //! Invariant: every error of the store means the same in every command; what only one command can promise (that no
 //! snapshot was written, for instance) it adds by itself.
 
-use std::error::Error;
-
 use treering_snapshot::SnapshotError;
 use treering_store::StoreError;
 
@@ -17,7 +15,7 @@ const CHECK: &str = "Run `treering check` to see what is affected.";
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let mut failure = explained(kind_of_store(&error), &error);
+        let mut failure = Failure::of(kind_of_store(&error), &error);
         failure.safe = safe_of_store(&error).map(str::to_owned);
         match advice_of_store(&error) {
             Some(advice) => failure.next(advice),
@@ -31,21 +29,12 @@ impl From<SnapshotError> for Failure {
         if let SnapshotError::Store(error) = error {
             return error.into();
         }
-        let mut failure = explained(kind_of_snapshot(&error), &error);
+        let mut failure = Failure::of(kind_of_snapshot(&error), &error);
         failure.safe = safe_of_snapshot(&error).map(str::to_owned);
         match advice_of_snapshot(&error) {
             Some(advice) => failure.next(advice),
             None => failure,
         }
-    }
-}
-
-/// What happened is the error itself; the causes are what lies below it.
-fn explained(kind: Kind, error: &(dyn Error + 'static)) -> Failure {
-    let failure = Failure::new(kind, error.to_string());
-    match error.source() {
-        Some(cause) => failure.because(cause),
-        None => failure,
     }
 }
 

@@ -82,11 +82,7 @@ fn explained(error: FailoverError) -> Failure {
         FailoverError::Mounted { .. } => "Name a folder within it that nothing is mounted on, such as MOUNT/standby.",
         _ => "Run it again; the standby can be opened meanwhile.",
     };
-    let failure = Failure::new(kind, error.to_string()).safe(AS_IT_WAS).next(next);
-    match std::error::Error::source(&error) {
-        Some(cause) => failure.because(cause),
-        None => failure,
-    }
+    Failure::of(kind, &error).safe(AS_IT_WAS).next(next)
 }
 
 /// Follows the newest snapshot, whenever it is another one than the last time.
