@@ -18,8 +18,9 @@ use treering_chunk::CutPolicy;
 use crate::stream::Extent;
 
 pub use crate::lock::{Lock, try_lock};
-pub use crate::source::{foreign_file_system, open_plain, plain};
+pub use crate::source::{open_plain, plain};
 pub use crate::walk::Names;
+pub use treering_store::storage::foreign_file_system;
 
 /// One kind of application, for instance SQLite.
 pub trait Application: Send + Sync {

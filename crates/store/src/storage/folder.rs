@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use super::foreign::name_of;
 use super::{Area, Held, IndexHome, Listed, LockMode, ObjectReader, Registered, Staged, Storage};
 use crate::error::{Result, StoreError};
 
@@ -372,7 +373,7 @@ impl Storage for Folder {
 
     fn index_home(&self) -> IndexHome {
         match rustix::fs::statfs(&self.root) {
-            Ok(stat) if !is_untrusted(stat.f_type as u64) => IndexHome::Inside(self.root.join("index")),
+            Ok(stat) if name_of(stat.f_type as u64).is_none() => IndexHome::Inside(self.root.join("index")),
             _ => IndexHome::Cache,
         }
     }
@@ -388,14 +389,6 @@ mod libc_codes {
     pub(super) const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
     pub(super) const EISDIR: i32 = Errno::ISDIR.raw_os_error();
     pub(super) const EINVAL: i32 = Errno::INVAL.raw_os_error();
-}
-
-/// File systems on which POSIX locks and shared memory between hosts cannot be relied on, by their magic numbers in
-/// `linux/magic.h` and `cifs`: NFS, SMB, SMB2, CIFS, FUSE, 9p, Ceph, AFS.
-fn is_untrusted(file_system: u64) -> bool {
-    const MAGICS: [u64; 8] =
-        [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
-    MAGICS.contains(&(file_system & 0xffff_ffff))
 }
 
 /// What a registration says, if its session lives; what a dead one left is removed.

@@ -6,11 +6,13 @@
 //! name, survive a power cut; locks die with their process. It knows nothing of packs, keys or snapshots.
 
 mod folder;
+mod foreign;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use folder::Folder;
+pub use foreign::foreign_file_system;
 
 use crate::error::Result;
 
