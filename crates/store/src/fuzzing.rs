@@ -359,7 +359,7 @@ fn pack_seeds() -> Vec<Vec<u8>> {
 }
 
 fn lost(bytes: &[u8]) -> bool {
-    let Ok(chunks) = crate::lost::decode(bytes) else { return false };
+    let Ok(chunks) = crate::lost::decode_lost(bytes) else { return false };
     let again: Vec<_> = chunks.iter().map(|(id, kind)| (*id.as_bytes(), *kind as u8)).collect();
     assert_eq!(codec::encode(&again, bytes.len()).ok().as_deref(), Some(bytes));
     true

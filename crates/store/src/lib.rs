@@ -38,7 +38,7 @@ pub use error::{Result, StoreError};
 pub use index::{IndexNotice, PackRows, Place};
 pub use keys::{DerivationCost, KeyFile, SlotInfo, SlotKind, Unlock};
 pub use limits::{CHUNK_MOST_BYTES, RECORD_MOST_BYTES};
-pub use lost::{Healed, LostChunks};
+pub use lost::{Healed, LostChunks, decode_lost};
 pub use pack::frame::Compression;
 pub use pack::{PackContents, PackKind, PackName, PackedFrame, PackedFrames};
 pub use reader::{ChunkReader, LoadedFrame};

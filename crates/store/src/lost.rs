@@ -64,7 +64,7 @@ impl Repository {
         for name in self.list_records(Area::Records)? {
             let Ok(record) = self.read_record(Area::Records, name) else { continue };
             if record.kind == RecordKind::LOST
-                && let Ok(chunks) = decode(&record.body)
+                && let Ok(chunks) = decode_lost(&record.body)
             {
                 lost.chunks.extend(chunks);
                 lost.records.push(name);
@@ -132,7 +132,12 @@ impl Repository {
     }
 }
 
-pub(crate) fn decode(body: &[u8]) -> Result<Vec<(ChunkId, ChunkKind)>> {
+/// What a record of lost chunks says.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`].
+pub fn decode_lost(body: &[u8]) -> Result<Vec<(ChunkId, ChunkKind)>> {
     const WHAT: &str = "a record of lost chunks";
     let list: Vec<([u8; 32], u8)> = codec::decode(body, RECORD_MOST_BYTES, WHAT)?;
     if !list.is_sorted_by(|a, b| a.0 < b.0) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
-use treering_store::{FindingPlace, PackName, Record, RecordKind, RecordName, Repository, StoreError};
+use treering_store::{FindingPlace, PackName, Record, RecordKind, RecordName, Repository, StoreError, decode_lost};
 
 use super::ask;
 use super::data::DataRead;
@@ -76,6 +76,9 @@ impl Records {
             }
             RecordKind::PRUNED => {
                 self.forgotten.extend(decode_pruned(&record.body).map_err(|e| e.to_string())?);
+            }
+            RecordKind::LOST => {
+                decode_lost(&record.body).map_err(|e| e.to_string())?;
             }
             RecordKind::LEDGER => {
                 self.ledger_names.push(name);

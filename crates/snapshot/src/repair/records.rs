@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use treering_chunk::ChunkKind;
 use treering_store::storage::Area;
-use treering_store::{RECORD_MOST_BYTES, RecordKind, RecordName, Repository, StoreError};
+use treering_store::{RECORD_MOST_BYTES, RecordKind, RecordName, Repository, StoreError, decode_lost};
 
 use crate::error::Result;
 use crate::known::{KnownChunks, damage};
@@ -85,6 +85,12 @@ impl Dropped {
                     if let Err(e) = decode_pruned(&record.body) {
                         dropped.is_sure = false;
                         dropped.damaged.push((name, damage(e)?));
+                    }
+                }
+                // It says nothing of snapshots: what is lost is found out anew.
+                Ok(record) if record.kind == RecordKind::LOST => {
+                    if let Err(e) = decode_lost(&record.body) {
+                        dropped.damaged.push((name, damage(e.into())?));
                     }
                 }
                 Ok(_) | Err(StoreError::Missing { .. }) => {}

@@ -150,6 +150,19 @@ fn a_list_of_pruned_snapshots_that_nobody_understands_stops_nobody_and_is_moved_
 }
 
 #[test]
+fn a_list_of_lost_chunks_that_nobody_understands_is_an_error_and_is_moved_aside() {
+    let home = Home::new();
+    let (name, _) = home.commit(vec![file("a", &noise(1, 64 << 10)), file("b", b"b")]);
+    home.repository.put_record(&Record::new(RecordKind::LOST, b"no list".to_vec())).unwrap();
+    assert!(home.reopen().lost_chunks().unwrap().is_empty());
+    assert_eq!(errors(&home), 1);
+    let repaired = snapshots(&home, false);
+    assert_eq!((repaired.aside.len(), &repaired.returned[..]), (1, &[][..]), "{repaired:?}");
+    assert!(repaired.aside[0].2.contains("a record of lost chunks"), "{repaired:?}");
+    assert_eq!((errors(&home), paths(&home, name)), (0, vec!["/a".to_owned(), "/b".to_owned()]));
+}
+
+#[test]
 fn a_snapshot_without_what_is_lost_says_so_and_its_applications_are_torn() {
     let home = Home::new();
     let (name, original) = home.commit_with(items(), |snapshot, sink| {
