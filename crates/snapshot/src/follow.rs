@@ -1,8 +1,9 @@
 //! Following every reference of snapshots, each distinct chunk of a tree or list read once over all of them.
 //!
 //! A chunk that was found sound, together with all that lies beneath it, is not looked at again; one that has damage
-//! beneath it is followed once more in every snapshot, so that each finding names the snapshots that it affects. So the
-//! work is that of the distinct chunks, plus the damaged paths of every snapshot.
+//! beneath it is followed once more in every snapshot, so that each finding names the snapshots that it affects. Where the
+//! same snapshot refers to it again, it is not followed, and what refers to it is named. So the work is that of the distinct
+//! chunks, plus the damaged paths of every snapshot.
 //!
 //! Data is not read, unless its pack is suspect: then each chunk of it that is referred to is verified.
 //!
@@ -92,13 +93,15 @@ pub(crate) struct Follower<'a, 'r> {
     pub(crate) seen: Bits,
     /// Rows that are sound with all beneath them.
     sound: Bits,
-    /// Chunks that are not, and the number of the snapshot that they were last followed in.
-    damaged: HashMap<Place, u32>,
+    /// Chunks that are not, the number of the snapshot that they were last followed in, and what was found there.
+    damaged: HashMap<Place, (u32, Option<FindingPlace>)>,
     /// Level, bytes and leaves of every list, so that none stands for another.
     lists: HashMap<usize, (u8, u64, ChunkKind)>,
     /// Sound chunks of packs whose trailers are lost, with all beneath them: some 50 bytes for each of them.
     strays: HashSet<Place>,
     hits: u64,
+    /// What was met last, unless it concerns no path.
+    last_hit: Option<FindingPlace>,
     number: u32,
     snapshot: Option<SnapshotName>,
     path: PathBuf,
@@ -118,7 +121,7 @@ impl<'a, 'r> Follower<'a, 'r> {
         let bits = || Bits::new(known.rows().len());
         let (followed, damaged, lists, strays) = (Followed::default(), HashMap::new(), HashMap::new(), HashSet::new());
         let (seen, sound, path, stack, lasts) = (bits(), bits(), PathBuf::from("/"), Vec::new(), Vec::new());
-        let (hits, number, snapshot) = (0, 0, None);
+        let (hits, last_hit, number, snapshot) = (0, None, 0, None);
         Self {
             reader,
             known,
@@ -132,6 +135,7 @@ impl<'a, 'r> Follower<'a, 'r> {
             lists,
             strays,
             hits,
+            last_hit,
             number,
             snapshot,
             path,
@@ -228,7 +232,7 @@ impl<'a, 'r> Follower<'a, 'r> {
         let Some(frame) = self.stack.pop() else { return };
         match frame.of {
             Some(place) if self.hits == frame.hits => self.set_sound(place),
-            Some(place) => drop(self.damaged.insert(place, self.number)),
+            Some(place) => self.set_damaged(place),
             None => {}
         }
         if frame.is_entry {
@@ -284,6 +288,11 @@ impl<'a, 'r> Follower<'a, 'r> {
         }
     }
 
+    /// What was met last is the chunk itself or lies beneath it.
+    fn set_damaged(&mut self, place: Place) {
+        self.damaged.insert(place, (self.number, self.last_hit.clone()));
+    }
+
     fn next(&mut self, level: u8, leaf: ChunkKind, id: &ChunkId, bytes: u64, severity: Severity) -> Next {
         let kind = if level > 0 { ChunkKind::List } else { leaf };
         let Some((at, row)) = self.known.find(id).and_then(|at| Some((at, self.known.row(at)?))) else {
@@ -307,8 +316,9 @@ impl<'a, 'r> Follower<'a, 'r> {
 
     /// With `compares`, what is sound is looked at all the same, for the row alone does not say what it stands for.
     fn unless_known(&mut self, place: Place, compares: bool) -> Next {
-        if self.damaged.get(&place) == Some(&self.number) {
-            self.hits += 1;
+        let met = self.damaged.get(&place).filter(|(number, _)| *number == self.number);
+        if let Some((_, found)) = met.cloned() {
+            self.hit_again(found);
         } else if compares || !self.is_sound(place) {
             return Next::Read(place);
         }
@@ -393,8 +403,8 @@ impl<'a, 'r> Follower<'a, 'r> {
         let pack = of.row().filter(|_| !is_nowhere).and_then(|row| self.known.pack_at(row));
         let place = pack.map_or(FindingPlace::Chunk(*id), |pack| FindingPlace::Pack(pack.name));
         let detail = if is_nowhere { "it is in no pack".into() } else { damage(error)? };
-        self.damaged.insert(of, self.number);
         self.hit(place, severity, &detail);
+        self.set_damaged(of);
         Ok(())
     }
 
@@ -405,9 +415,17 @@ impl<'a, 'r> Follower<'a, 'r> {
         }
     }
 
+    /// In a snapshot that it was met in before.
+    fn hit_again(&mut self, found: Option<FindingPlace>) {
+        if let Some(place) = &found {
+            self.findings.met_again(place, Affected { snapshot: self.snapshot, path: Some(&self.path) });
+        }
+        (self.hits, self.last_hit) = (self.hits + 1, found);
+    }
+
     fn hit(&mut self, place: FindingPlace, severity: Severity, detail: &str) {
-        self.hits += 1;
         let path: Option<&Path> = (severity == Severity::Damage).then_some(&self.path);
+        (self.hits, self.last_hit) = (self.hits + 1, path.map(|_| place.clone()));
         self.findings.add(place, severity, detail, Affected { snapshot: self.snapshot, path });
     }
 }

@@ -165,6 +165,12 @@ impl Findings {
         }
     }
 
+    /// What was added before, met in something else.
+    pub(crate) fn met_again(&mut self, place: &FindingPlace, affected: Affected<'_>) {
+        let finding = self.by_place.get(place).and_then(|at| self.list.get_mut(*at));
+        finding.into_iter().for_each(|finding| finding.affect(affected));
+    }
+
     pub(crate) fn has_error(&self, place: &FindingPlace) -> bool {
         let finding = self.by_place.get(place).and_then(|at| self.list.get(*at));
         finding.is_some_and(CheckFinding::is_error)

@@ -156,6 +156,32 @@ fn a_flipped_bit_of_data_is_found_by_reading_and_names_the_files() {
 }
 
 #[test]
+fn all_that_shares_damaged_data_is_named() {
+    let home = Home::new();
+    let long = || file("long", &noise(1, 60_000));
+    let lost = || file("short", b"short");
+    let copies = (0..PATHS_MOST).map(|i| file(&format!("z{i}"), b"short"));
+    let mut items = vec![dir("a", vec![long()]), dir("b", vec![long()]), file("copy", &noise(1, 60_000)), lost()];
+    items.extend(copies);
+    let (name, _) = home.commit(items);
+    let case = Case { home, first: name, second: name };
+    let named = |report: &CheckReport, place: FindingPlace| {
+        let finding = report.findings.iter().find(|finding| finding.place == place).unwrap();
+        let paths: Vec<_> = finding.paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
+        (paths, finding.more_paths, finding.snapshots.clone())
+    };
+    let pack = case.pack(&case.data_id(b"short"));
+    case.flip(pack, 120);
+    let (paths, more, snapshots) = named(&case.check(true), FindingPlace::Pack(pack));
+    assert_eq!((&paths[..3], &snapshots[..]), (&["/a/long", "/b", "/copy"].map(String::from)[..], &[name][..]));
+    assert!(paths.len() < PATHS_MOST || more > 0, "{paths:?}");
+    case.remove_pack(pack);
+    let (paths, more, _) = named(&case.check(false), FindingPlace::Chunk(case.data_id(b"short")));
+    let expected: Vec<_> = std::iter::once("/short".to_owned()).chain((0..7).map(|i| format!("/z{i}"))).collect();
+    assert_eq!((paths, more), (expected, 1));
+}
+
+#[test]
 fn a_flipped_bit_that_no_snapshot_needs_affects_nobody() {
     let case = case();
     let pack = case.pack(&case.data_id(b"second"));
