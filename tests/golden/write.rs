@@ -99,10 +99,9 @@ impl Golden {
         let storage = Arc::new(Folder::new(&folder));
         let options = InitOptions {
             encryption,
-            unlocks,
+            unlocks: unlocks.into_iter().map(|unlock| (unlock, "golden".into())).collect(),
             cost: DerivationCost::FLOOR,
             created: NOW_SECONDS,
-            label: "golden".into(),
             cut_sizes: CutSizes::new(CutSizes::LEAST_BYTES, CutSizes::LEAST_BYTES)?,
             frame_bytes: 64 << 10,
         };

@@ -213,10 +213,9 @@ impl Machine {
     pub fn init(&self, disk: &SimStorage) -> treering_store::Result<Arc<Repository>> {
         let options = InitOptions {
             encryption: Encryption::Aes256Gcm,
-            unlocks: vec![Unlock::KeyFile(self.key.clone())],
+            unlocks: vec![(Unlock::KeyFile(self.key.clone()), "test".into())],
             cost: DerivationCost::FLOOR,
             created: 0,
-            label: "test".into(),
             cut_sizes: CutSizes::new(CutSizes::LEAST_BYTES, CutSizes::LEAST_BYTES).expect("these sizes are possible"),
             frame_bytes: 64 << 10,
         };

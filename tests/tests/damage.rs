@@ -70,10 +70,9 @@ impl Home {
         let (key, tree) = (KeyFile::generate(&OsEntropy).unwrap(), temp.path().join("tree"));
         let options = InitOptions {
             encryption: Encryption::Aes256Gcm,
-            unlocks: vec![Unlock::KeyFile(key.clone())],
+            unlocks: vec![(Unlock::KeyFile(key.clone()), "test".into())],
             cost: DerivationCost::FLOOR,
             created: 0,
-            label: "test".into(),
             cut_sizes: CutSizes::new(CutSizes::LEAST_BYTES, CutSizes::LEAST_BYTES).unwrap(),
             frame_bytes: 64 << 10,
         };

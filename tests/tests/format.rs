@@ -46,7 +46,6 @@ fn written() -> Vec<Object> {
         unlocks: vec![],
         cost: DerivationCost::FLOOR,
         created: CREATED,
-        label: String::new(),
         cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
         frame_bytes: 1 << 20,
     };
@@ -238,7 +237,6 @@ fn the_second_parser_reads_lost_chunks() {
         unlocks: vec![],
         cost: DerivationCost::FLOOR,
         created: CREATED,
-        label: String::new(),
         cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
         frame_bytes: 1 << 20,
     };

@@ -33,14 +33,12 @@ use crate::storage::{Area, IndexHome, LockMode, Storage, put};
 pub struct InitOptions {
     /// How content is protected.
     pub encryption: Encryption,
-    /// One slot is made for each; none without encryption.
-    pub unlocks: Vec<Unlock>,
+    /// One slot is made for each, called so: usually user and host. None without encryption.
+    pub unlocks: Vec<(Unlock, String)>,
     /// What a passphrase costs to try.
     pub cost: DerivationCost,
     /// Now, in seconds since 1970.
     pub created: i64,
-    /// What the slots are called: usually user and host.
-    pub label: String,
     /// How streams are cut, for ever.
     pub cut_sizes: CutSizes,
     /// How much plaintext a frame collects.
@@ -125,8 +123,8 @@ impl Repository {
         storage.create()?;
         let made = Self::assemble(storage, config, master, entropy, index_cache, Vec::new());
         if options.encryption != Encryption::None {
-            for unlock in &options.unlocks {
-                made.add_key(unlock, options.cost, options.created, &options.label)?;
+            for (unlock, label) in &options.unlocks {
+                made.add_key(unlock, options.cost, options.created, label)?;
             }
         }
         let bytes = made.config.encode(&made.keys);

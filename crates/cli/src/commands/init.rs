@@ -8,6 +8,7 @@ use std::sync::Arc;
 use treering_chunk::CutSizes;
 use treering_store::{DerivationCost, Encryption, InitOptions, KeyFile, OsEntropy, Repository, Unlock};
 
+use super::key::RECOVERY_USER;
 use crate::args::{self, InitArgs};
 use crate::clock;
 use crate::context::Context;
@@ -30,12 +31,13 @@ pub(crate) fn run(context: &Context, args: &InitArgs) -> Outcome {
         args::Encryption::Aes256Gcm => Encryption::Aes256Gcm,
         args::Encryption::None => Encryption::None,
     };
-    let mut unlocks = unlocks(context, encryption)?;
+    let unlocks = unlocks(context, encryption)?;
     let recovery = recovery_key(&unlocks)?;
-    unlocks.extend(recovery.clone().map(Unlock::KeyFile));
+    let unlocks = unlocks.into_iter().map(|unlock| (unlock, context.slot_label(None, None)));
+    let recovered = recovery.clone().map(|key| (Unlock::KeyFile(key), context.slot_label(Some(RECOVERY_USER), None)));
     let storage = context.storage()?;
     let cache = context.index_cache(&*storage)?;
-    let options = options(context, encryption, unlocks)?;
+    let options = options(encryption, unlocks.chain(recovered).collect())?;
     let repository = Repository::init(storage, &options, Arc::new(OsEntropy), cache)?;
     tell(context, &repository, recovery.as_ref())
 }
@@ -59,7 +61,7 @@ fn recovery_key(unlocks: &[Unlock]) -> Result<Option<KeyFile>, Failure> {
     }
 }
 
-fn options(context: &Context, encryption: Encryption, unlocks: Vec<Unlock>) -> Result<InitOptions, Failure> {
+fn options(encryption: Encryption, unlocks: Vec<(Unlock, String)>) -> Result<InitOptions, Failure> {
     let cut_sizes = CutSizes::new(GENERAL_CUT_BYTES, FINE_CUT_BYTES)
         .map_err(|error| Failure::new(Kind::Failed, "the sizes of chunks are impossible").because(&error))?;
     Ok(InitOptions {
@@ -67,7 +69,6 @@ fn options(context: &Context, encryption: Encryption, unlocks: Vec<Unlock>) -> R
         unlocks,
         cost: DerivationCost::DEFAULT,
         created: clock::now().as_second(),
-        label: context.slot_label(None, None),
         cut_sizes,
         frame_bytes: FRAME_BYTES,
     })

@@ -23,8 +23,8 @@ use crate::{choice, clock, escape, time};
 
 /// Readable only to its owner.
 const PRIVATE_MODE: u32 = 0o600;
-/// What the slot of an exported key is called.
-const RECOVERY_USER: &str = "recovery";
+/// Who the slot of a recovery key is said to be of, in place of a user.
+pub(super) const RECOVERY_USER: &str = "recovery";
 
 /// Does what was asked for.
 pub(crate) fn run(context: &Context, args: &KeyArgs) -> Outcome {

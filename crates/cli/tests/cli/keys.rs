@@ -24,7 +24,12 @@ fn a_recovery_key_is_printed_once_and_opens() {
     assert_eq!(initialized["encryption"], "aes256gcm");
     fs::write(home.path("recovery"), initialized["recovery_key"].as_str().unwrap()).unwrap();
     with_key(&home, "recovery").expect(0);
-    assert_eq!(list(&home).len(), 2);
+    let slots = list(&home);
+    let user = |is_current: bool| slots.iter().find(|slot| slot["current"] == is_current).unwrap()["userName"].clone();
+    assert_eq!((slots.len(), user(false)), (2, "recovery".into()));
+    assert_ne!(user(true), "recovery");
+    home.run(["key", "export", "--output", "another"]).expect(0);
+    assert_eq!(list(&home).iter().filter(|slot| slot["userName"] == "recovery").count(), 2);
 }
 
 #[test]

@@ -29,7 +29,6 @@ fn home() -> Home {
         unlocks: vec![],
         cost: treering_store::DerivationCost::FLOOR,
         created: 0,
-        label: String::new(),
         cut_sizes: CutSizes::new(4096, 4096).unwrap(),
         frame_bytes: 64 << 10,
     };

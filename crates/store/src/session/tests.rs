@@ -19,10 +19,9 @@ fn home() -> Home {
     let key = KeyFile::generate(&OsEntropy).unwrap();
     let options = InitOptions {
         encryption: Encryption::Aes256Gcm,
-        unlocks: vec![Unlock::KeyFile(key.clone())],
+        unlocks: vec![(Unlock::KeyFile(key.clone()), "test".into())],
         cost: DerivationCost::FLOOR,
         created: 0,
-        label: "test".into(),
         cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
         frame_bytes: 64 << 10,
     };

@@ -43,7 +43,6 @@ pub(super) fn home() -> Home {
         unlocks: Vec::new(),
         cost: DerivationCost::FLOOR,
         created: 0,
-        label: "test".into(),
         cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
         frame_bytes: 64 << 10,
     };
