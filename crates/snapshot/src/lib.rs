@@ -35,6 +35,7 @@ mod stat;
 pub mod stream;
 #[cfg(test)]
 mod testing;
+mod threads;
 pub mod tree;
 pub mod undelete;
 pub mod usage;

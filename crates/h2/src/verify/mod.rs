@@ -1,7 +1,7 @@
 //! Verifying a store: that a version is whole and that every map in it can be walked.
 //!
-//! Owns: what is checked, and what is told. Each chunk is looked at once, in any order, by [`Verifier::chunk`]; then
-//! [`Verifier::finish`] walks the maps over what was noted. Nothing is read twice, so that a capture can verify what
+//! Owns: what is checked, and what is told. Each chunk is looked at once, in any order, by `Verifier::chunk`; then
+//! `Verifier::finish` walks the maps over what was noted. Nothing is read twice, so that a capture can verify what
 //! flows through it, and memory holds some forty bytes a page.
 //!
 //! What no check of a store can see, because H2 writes no checksum for it: changed bytes within keys and values.

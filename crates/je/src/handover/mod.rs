@@ -3,7 +3,7 @@
 //! The application keeps JE from deleting files and names those that the environment needs. They are read one by one,
 //! each with a look at all its checksums, and the application is told of each that has been read to its end, so that it
 //! can give up the protection of it. Files that cannot have changed since the parent snapshot are not read again, by the
-//! rule of [`State`], which every capture of an environment leaves for the next one. At the end the application says
+//! rule of `State`, which every capture of an environment leaves for the next one. At the end the application says
 //! whether JE found the files left alone meanwhile; only then is the snapshot worth anything.
 //!
 //! Owns what is in the set, and the verdict about it. Never lists files for itself but those up to the last file of the
@@ -287,7 +287,7 @@ impl Found {
         }
     }
 
-    /// For the next capture. The last file is not in it, nor the one with the last checkpoint: see [`State`].
+    /// For the next capture. The last file is not in it, nor the one with the last checkpoint: see `State`.
     fn state(&self, last: u32) -> State {
         let newest = self.files.values().map(|known| known.stamp.changed).max().unwrap_or_default();
         let checkpoint = self.checkpoint.as_ref().map(|checkpoint| checkpoint.lsn.file);
