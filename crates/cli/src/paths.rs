@@ -8,6 +8,9 @@ use crate::exit::Failure;
 
 /// The absolute, clean form of a path that was typed.
 pub(crate) fn absolute(typed: &Path) -> Result<PathBuf, Failure> {
+    if typed.as_os_str().is_empty() {
+        return Err(Failure::usage("a path is empty").next("Name a file or a folder; `.` is the current one."));
+    }
     let absolute = std::path::absolute(typed).map_err(|error| Failure::io("make absolute", typed, &error))?;
     Ok(clean(&absolute))
 }

@@ -29,6 +29,7 @@ fn wrong_keys_are_12() {
 fn usage_errors_are_2() {
     let home = Home::new();
     home.run(["backup"]).expect(2);
+    assert!(home.run(["backup", ""]).expect(2).stderr.contains("a path is empty"));
     home.run(["backup", "src", "--app", "oracle"]).expect(2);
     home.run(["forget", "yesterday"]).expect(2);
     assert!(home.run(["forget"]).expect(2).stderr.contains("--keep-daily 7"));

@@ -168,3 +168,14 @@ fn a_reader_that_leaves_ends_a_command_without_a_word() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(141), &b""[..]));
 }
+
+#[test]
+fn a_repository_within_a_source_is_named_and_left_out() {
+    let home = Home::new();
+    home.write("a", "x");
+    let said = |source: &str| {
+        let ran = home.run(["backup", source]).expect(0);
+        (ran.stdout + &ran.stderr).contains("repository belongs to the repository and is left out")
+    };
+    assert!(said(".") && said("repository") && !said("src"));
+}

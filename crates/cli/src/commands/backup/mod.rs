@@ -61,7 +61,7 @@ fn back_up(
     // Each time the parent was forgotten meanwhile there is a snapshot less to choose from.
     loop {
         let plan = Plan::make(context, opened, args, settings, handed_over)?;
-        plan.tell_parent(context, args)?;
+        plan.tell(context, args)?;
         let taken = take(context, opened, &plan, &settings.source).map_err(|f| f.safe(NOTHING_COMMITTED))?;
         for note in plan.homes.take_notes() {
             context.printer.warn(&format!("{}: {}", note.home.display(), note.text));

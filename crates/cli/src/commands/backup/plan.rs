@@ -101,13 +101,26 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn tell_parent(&self, context: &Context, args: &BackupArgs) -> Outcome {
+    pub(super) fn tell(&self, context: &Context, args: &BackupArgs) -> Outcome {
         let said = match &self.parent {
             Some((name, _)) => format!("using parent snapshot {}", name.short()),
             None if args.force => "reading all files".to_owned(),
             None => "no parent snapshot found, will read all files".to_owned(),
         };
-        context.printer.note(Verbosity::Normal, &said)
+        context.printer.note(Verbosity::Normal, &said)?;
+        for own in self.own_folders() {
+            let said = format!("{} belongs to the repository and is left out", own.display());
+            context.printer.note(Verbosity::Normal, &said)?;
+        }
+        Ok(())
+    }
+
+    /// What would be read of the repository itself if the walk entered it.
+    fn own_folders(&self) -> impl Iterator<Item = &PathBuf> {
+        let walked: Vec<PathBuf> = self.paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        self.forbidden
+            .iter()
+            .filter(move |own| own.canonicalize().is_ok_and(|own| walked.iter().any(|path| own.starts_with(path))))
     }
 }
 
