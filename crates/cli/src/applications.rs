@@ -6,7 +6,7 @@ use std::sync::Arc;
 use treering_h2::H2;
 use treering_je::Je;
 use treering_je::restore::JeRestorer;
-use treering_jpom::{Homes, Jpom};
+use treering_jpom::{Homes, Jpom, OtherDatabases};
 use treering_snapshot::capture::Application;
 use treering_snapshot::restore::{Restorer, Root};
 use treering_snapshot::select::Named;
@@ -53,8 +53,9 @@ pub(crate) fn chosen(
 fn known(ways: &Ways, environment: &Environment) -> Result<Vec<Box<dyn Application>>, Failure> {
     let sqlite = Sqlite::new(Options::new(temp_folder(environment)))
         .map_err(|error| Failure::new(Kind::Failed, "SQLite cannot be used").because(&error))?;
-    let h2 = H2::new(ways.h2.clone());
-    let jpom = Jpom::new(Arc::clone(&ways.homes), Arc::new(h2.clone()));
+    let databases = Arc::new(H2::new(ways.h2.clone()));
+    let jpom = Jpom::new(Arc::clone(&ways.homes), databases.clone());
+    let h2 = OtherDatabases::new(Arc::clone(&ways.homes), databases);
     Ok(vec![Box::new(jpom), Box::new(Je::new(ways.je.clone())), Box::new(h2), Box::new(sqlite)])
 }
 

@@ -29,7 +29,7 @@ mod stop;
 #[allow(clippy::unwrap_used)]
 mod testing;
 
-pub use app::{Homes, Jpom, Note};
+pub use app::{Homes, Jpom, Note, OtherDatabases};
 pub use error::Error;
 pub use home::database::{Database, Mode};
 pub use home::program::{H2Library, Program};

@@ -67,6 +67,12 @@ impl Scoping {
         self.by_role(home, roles::of(home, path))
     }
 
+    /// Which of the user's patterns a path, relative to the home, fits: by their place in `include` and behind it `exclude`.
+    pub(crate) fn fits<'s>(&'s self, path: &'s Path) -> impl Iterator<Item = usize> + 's {
+        let patterns = self.include.iter().chain(&self.exclude).enumerate();
+        patterns.filter(move |(_, pattern)| fit(pattern, path) == Fit::Within).map(|(number, _)| number)
+    }
+
     fn by_role(&self, home: &Home, known: Known) -> Decision {
         let is_light = self.scope == Scope::Light && home.kind == Kind::Agent;
         match known {

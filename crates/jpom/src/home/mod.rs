@@ -155,6 +155,11 @@ impl Home {
         self.base().join("db/backup")
     }
 
+    /// The folder of databases that others have taken the place of, relative to the home.
+    pub fn put_aside(&self) -> PathBuf {
+        self.base().join("db/recover_backup")
+    }
+
     /// The file with the identity of the installation, relative to the home.
     pub fn identity(&self) -> PathBuf {
         self.base().join("data/INSTALL.json")

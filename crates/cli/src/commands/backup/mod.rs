@@ -67,6 +67,9 @@ fn back_up(
             context.printer.warn(&format!("{}: {}", note.home.display(), note.text));
         }
         if let Some(outcome) = taken {
+            for option in plan.homes.unfitted() {
+                context.printer.warn(&format!("{option}: nothing in a home of Jpom fits it"));
+            }
             return tell::tell(context, args, &outcome);
         }
     }
