@@ -130,6 +130,60 @@ fn what_cannot_be_captured_live_is_taken_as_the_user_has_chosen() {
     let hooks = ["--h2-fallback", "stop-hook", "--h2-stop-cmd", "false", "--h2-start-cmd", &start];
     run(home.treering.backup_command(database.file().parent().expect("a folder")).args(hooks)).expect(3);
     assert!(mark.exists(), "it is started again also if stopping failed");
+    let (_, free) = home.backup(&database, &["--h2-fallback", "freeze"], 6);
+    assert_eq!(free["state"], "unknown", "nobody is there to be frozen: {free}");
+}
+
+#[test]
+fn what_does_not_run_again_after_a_capture_is_told_and_the_snapshot_is_kept() {
+    let home = Home::new();
+    let database = home.database(ENCRYPTED);
+    let folder = database.file().parent().expect("a folder").to_owned();
+    let hooks = ["--h2-fallback", "stop-hook", "--h2-stop-cmd", "true", "--h2-start-cmd", "exit 7"];
+    let ran = run(home.treering.backup_command(&folder).args(hooks)).expect(1);
+    assert!(ran.stderr.contains("is DOWN: the command `exit 7` failed (exit status: 7)"), "{ran}");
+    let summary = ran.message("summary");
+    assert_eq!(summary["apps"][0]["state"], "crash-consistent", "{summary}");
+    run(home.treering.command("ls").arg(id(&summary))).expect(0);
+}
+
+#[test]
+fn an_encrypted_database_comes_back_and_is_said_to_be_unchecked() {
+    let home = Home::new();
+    let database = home.database(ENCRYPTED);
+    let (summary, _) = home.backup(&database, &[], 6);
+    let target = home.temp.path().join("restored");
+    let mut command = home.treering.command("restore");
+    let ran = run(command.args(["--snapshot", &id(&summary), "--target"]).arg(&target)).expect(0);
+    let app = &ran.message("summary")["apps"][0];
+    assert!(app["verified"].as_str().is_some_and(|said| said.contains("cannot be checked")), "{app}");
+    let read = |path: &Path| fs::read(path).expect("it can be read");
+    assert!(read(&target.join("Server.mv.db")) == read(&database.file()));
+}
+
+#[test]
+fn what_is_called_a_database_and_is_none_is_not_passed_over() {
+    let home = Home::new();
+    let folder = home.temp.path().join("home");
+    fs::create_dir(&folder).expect("a folder");
+    let contents = [("empty", Vec::new()), ("zeros", vec![0; 20_000]), ("text", b"something else".to_vec())];
+    for (name, content) in &contents {
+        fs::write(folder.join(format!("{name}.mv.db")), content).expect("it can be written");
+    }
+    let summary = run(&mut home.treering.backup_command(&folder)).expect(6).message("summary");
+    let apps = summary["apps"].as_array().expect("applications");
+    assert_eq!(apps.len(), contents.len(), "{summary}");
+    for app in apps {
+        assert_eq!(app["state"], "torn", "{app}");
+        assert!(app["detail"].as_str().is_some_and(|said| said.contains("it is no H2 database: it ")), "{app}");
+    }
+    run(home.treering.backup_command(&folder).arg("--require-app-ok")).expect(1);
+    let target = home.temp.path().join("restored");
+    let mut command = home.treering.command("restore");
+    run(command.args(["--snapshot", &id(&summary), "--app", "none", "--target"]).arg(&target)).expect(0);
+    for (name, content) in &contents {
+        assert_eq!(fs::read(target.join(format!("{name}.mv.db"))).expect("it was restored"), *content);
+    }
 }
 
 #[test]

@@ -32,6 +32,6 @@ pub use app::H2;
 pub use capture::DatabaseCapture;
 pub use error::Error;
 pub use normalise::normalise;
-pub use options::{Fallback, Options};
+pub use options::{Down, Fallback, NotStarted, Options};
 pub use restore::H2Restorer;
 pub use verify::{Finding, MapInfo, Report, verify};

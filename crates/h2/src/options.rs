@@ -1,9 +1,12 @@
 //! What the user may choose about captures of H2.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 /// How databases are captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// What is done where a live capture is not possible or does not succeed.
     pub fallback: Fallback,
@@ -13,6 +16,8 @@ pub struct Options {
     pub read_bytes_per_second: Option<u64>,
     /// How long a capture may wait for a settled version: no transaction is open in it or came between its tables.
     pub quiet_wait: Duration,
+    /// Where it is told that what was stopped for a capture does not run again.
+    pub down: Down,
 }
 
 impl Default for Options {
@@ -22,6 +27,7 @@ impl Default for Options {
             keep_dead: false,
             read_bytes_per_second: None,
             quiet_wait: Duration::from_secs(3),
+            down: Down::default(),
         }
     }
 }
@@ -44,4 +50,28 @@ pub enum Fallback {
     Raw,
     /// Leaves the database out.
     Fail,
+}
+
+/// What was stopped for captures and could not be started again; shared by all clones. No capture fails by it.
+#[derive(Debug, Clone, Default)]
+pub struct Down(Arc<Mutex<Vec<NotStarted>>>);
+
+/// A command that was to start something again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotStarted {
+    /// As it was run.
+    pub command: String,
+    /// What became of it: "failed (exit status: 1)".
+    pub reason: String,
+}
+
+impl Down {
+    /// What has come so far. Each is given once.
+    pub fn take(&self) -> Vec<NotStarted> {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    pub(crate) fn add(&self, command: &str, reason: String) {
+        self.0.lock().push(NotStarted { command: command.to_owned(), reason });
+    }
 }

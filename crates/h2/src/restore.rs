@@ -3,8 +3,9 @@
 //! What a killed program left is closed on the way, as a clean shutdown would have closed it (see
 //! [`mod@crate::normalise`]), so that H2 takes the short way when it opens it and cannot fail at its second start.
 //!
-//! Invariant: what takes the target's place was closed and every map of it was walked; from the look at whether somebody
-//! has the target open until the exchange is durable, H2's own lock on it is held.
+//! Invariant: what takes the target's place was closed and every map of it was walked, or is encrypted or of an unknown
+//! format, which is said; from the look at whether somebody has the target open until the exchange is durable, H2's own
+//! lock on it is held.
 
 use std::fs::File;
 use std::io;
@@ -53,7 +54,11 @@ impl Restorer for H2Restorer {
 
     fn adapt(&self, staged: &Place<'_>, _target: Option<&Place<'_>>) -> Result<(), Refusal> {
         let file = open(staged).map_err(Refusal::io("open", staged.shown))?;
-        if let Some(newest) = normalise(&file).map_err(|error| unsound(&error))? {
+        let closed = match normalise(&file) {
+            Err(error) if is_unreadable(&error) => return Ok(()),
+            closed => closed.map_err(|error| unsound(&error))?,
+        };
+        if let Some(newest) = closed {
             let version = newest.version.last.version;
             self.notes.lock().push(format!("it had not been closed, and was closed at version {version}"));
             file.sync_all().map_err(Refusal::io("make durable", staged.shown))?;
@@ -63,7 +68,10 @@ impl Restorer for H2Restorer {
 
     fn verify(&self, staged: &Place<'_>) -> Result<Proof, Refusal> {
         let file = open(staged).map_err(Refusal::io("open", staged.shown))?;
-        let report = verify::verify(&mut &file).map_err(|error| unsound(&error))?;
+        let report = match verify::verify(&mut &file) {
+            Err(error) if is_unreadable(&error) => return Ok(unchecked(&error)),
+            report => report.map_err(|error| unsound(&error))?,
+        };
         match report.findings.first() {
             None => Ok(proof(&report, std::mem::take(&mut self.notes.lock()))),
             Some(finding) => Err(Refusal::Unsound {
@@ -71,6 +79,16 @@ impl Restorer for H2Restorer {
             }),
         }
     }
+}
+
+/// Whether it is of a kind about which nothing can be said, sound or not, from whatever snapshot it comes.
+fn is_unreadable(error: &StoreError) -> bool {
+    matches!(error, StoreError::Encrypted | StoreError::Format { .. })
+}
+
+fn unchecked(error: &StoreError) -> Proof {
+    let note = "it is as it was captured, which is no proof that it opens: open it before you rely on it";
+    Proof { point: None, detail: format!("it cannot be checked: {error}"), notes: vec![note.to_owned()] }
 }
 
 fn proof(report: &Report, notes: Vec<String>) -> Proof {

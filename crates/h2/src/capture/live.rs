@@ -225,7 +225,9 @@ impl<'a> Live<'a> {
             return Err(changed("was overwritten while it was read"));
         }
         if begins_another(&bytes) && !self.is_cleared(chunk, version) {
-            return Err(changed("has what looks like another chunk inside"));
+            return Err(changed(
+                "holds data that look like the start of a chunk, which is what an overwriting looks like",
+            ));
         }
         self.keep(chunk, version, bytes)
     }

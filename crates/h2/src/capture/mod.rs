@@ -27,15 +27,17 @@ use treering_snapshot::with_causes;
 
 use crate::error::Error;
 use crate::options::{Fallback, Options};
-use crate::store::{Headers, Newest, StoreError};
+use crate::store::{Headers, Newest, Source, StoreError};
 use crate::verify::{Report, time_ms, verify};
 
 use holder::{Holder, holder};
 use live::{Captured, Live};
-use pause::Pause;
+use pause::{Hooks, Pause};
 
 /// The database is replaced while it is captured (SHUTDOWN COMPACT) no more often than this.
 const REPLACED_MOST: u32 = 3;
+/// How long a database that is just being made may be empty.
+const JUST_MADE: Duration = Duration::from_millis(200);
 
 /// The capture of one database.
 #[derive(Debug)]
@@ -114,9 +116,17 @@ impl Taker<'_> {
     }
 
     fn take_file(&mut self, file: &File, previous: Option<&[u8]>) -> Result<Taken, Error> {
-        let headers = match Headers::read(&mut &*file) {
+        let headers = match headers(file) {
             Ok(headers) => headers,
             Err(StoreError::Io(source)) => return Err(Error::io("read", self.path)(source)),
+            Err(StoreError::NoHeader) => {
+                let reason = no_database(file).map_err(Error::io("read", self.path))?;
+                // Who holds it may write them again; else nothing is to be waited for or stopped.
+                return match self.holder(file)? {
+                    Some(_) => self.fall_back(file, reason),
+                    None => self.take_raw(file, reason),
+                };
+            }
             Err(error) => return self.fall_back(file, &with_causes(&error)),
         };
         let is_closed = self.holder(file)?.is_none() && headers.best.is_clean && headers.agree;
@@ -175,12 +185,15 @@ impl Taker<'_> {
         match &self.options.fallback {
             Fallback::Fail => Err(self.not_live(reason)),
             Fallback::Raw => self.take_raw(file, reason),
+            // Nobody who could write is there to be frozen.
+            Fallback::Freeze if self.holder(file)?.is_none() => self.take_raw(file, reason),
             Fallback::Freeze => {
-                let pause = Pause::freeze(file, self.path)?;
+                let pause = Pause::freeze(file, self.path, &self.options.down)?;
                 self.take_paused(file, pause, &format!("{reason}; captured while its holder was frozen"))
             }
             Fallback::StopHook { stop, start, wait } => {
-                let pause = Pause::stop(file, self.path, stop, start, *wait)?;
+                let hooks = Hooks { stop, start, wait: *wait };
+                let pause = Pause::stop(file, self.path, &hooks, &self.options.down)?;
                 // Closing may have replaced the file.
                 let file = open_plain(self.path).map_err(Error::io("open", self.path))?;
                 self.take_paused(&file, pause, &format!("{reason}; captured while its program was stopped"))
@@ -194,20 +207,23 @@ impl Taker<'_> {
         let taken = match Live::new(file, self.path, self.pieces, &options).capture() {
             Ok(captured) => Ok(handed_out(captured, how)),
             // What cannot be read, such as an encrypted store, is at least an image of one moment.
-            Err(Error::NotLive { reason, .. }) => self.copy(file).map(|content| {
-                (content, conclude(Verdict::CrashConsistent, format!("{how}; it could not be verified: {reason}")))
-            }),
+            Err(Error::NotLive { reason, .. }) => {
+                let has_headers = !matches!(Headers::read(&mut &*file), Err(StoreError::NoHeader));
+                let verdict = if has_headers { Verdict::CrashConsistent } else { Verdict::Torn };
+                let detail = format!("{how}; it could not be verified: {reason}");
+                self.copy(file).map(|content| (content, conclude(verdict, detail)))
+            }
             Err(error) => Err(error),
         };
-        pause.end()?;
+        drop(pause);
         taken
     }
 
     fn take_raw(&mut self, file: &File, reason: &str) -> Result<Taken, Error> {
         let held = self.holder(file)?;
         let content = self.copy(file)?;
-        let how = format!("copied as it is: {reason}");
-        if held.is_some()
+        let how = format!("copied as it is, for it could not be captured live: {reason}");
+        if held.or(self.holder(file)?).is_some()
             || foreign_file_system(file).map_err(Error::io("look at the file system of", self.path))?.is_some()
         {
             let detail = format!("{how}; it may not open, or hold older data than it should");
@@ -221,6 +237,28 @@ impl Taker<'_> {
         io::Seek::rewind(&mut from).map_err(Error::io("read", self.path))?;
         Ok(Content::Pieces(vec![Part::Stored(self.pieces.put(&mut from, CutPolicy::Fine)?)]))
     }
+}
+
+/// The headers; of a file that is empty a moment later, for H2 makes it before it writes them.
+fn headers(file: &File) -> Result<Headers, StoreError> {
+    match Headers::read(&mut &*file) {
+        Err(StoreError::NoHeader) if file.metadata()?.len() == 0 => {
+            std::thread::sleep(JUST_MADE);
+            Headers::read(&mut &*file)
+        }
+        read => read,
+    }
+}
+
+/// What a file without headers is.
+fn no_database(file: &File) -> io::Result<&'static str> {
+    let mut start = [0; 16];
+    let got = Source::read_at(&mut &*file, &mut start, 0)?;
+    Ok(match start.get(..got).unwrap_or_default() {
+        [] => "it is no H2 database: it is empty",
+        start if start.iter().all(|byte| *byte == 0) => "it is no H2 database: it begins with zeros",
+        _ => "it is no H2 database: it begins otherwise",
+    })
 }
 
 fn handed_out(captured: Captured, how: &str) -> Taken {

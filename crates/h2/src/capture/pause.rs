@@ -10,37 +10,40 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::afterwards::Afterwards;
 use super::holder::holder;
 use crate::error::Error;
+use crate::options::Down;
 
 /// How often something that must come about is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a process may take to stop after the signal.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
-/// A writer that does not write; when this is dropped, it goes on.
+/// A writer that does not write; when this is dropped, it goes on. That it does not is told to [`Down`].
 #[derive(Debug)]
 pub(crate) struct Pause {
-    after: Afterwards,
+    after: Option<Afterwards>,
     command: String,
+    down: Down,
 }
 
 impl Pause {
     /// Stops the process that holds the database.
-    pub(crate) fn freeze(file: &File, path: &Path) -> Result<Self, Error> {
+    pub(crate) fn freeze(file: &File, path: &Path, down: &Down) -> Result<Self, Error> {
         let not_live = |reason: &str| Error::NotLive { path: path.to_owned(), reason: reason.to_owned() };
         let held = holder(file).map_err(Error::io("look for locks on", path))?;
         let held = held.ok_or_else(|| not_live("nobody holds it, so nobody can be frozen"))?;
         let process = held.process.ok_or_else(|| not_live("who holds it cannot be seen from here"))?;
         let command = format!("kill -CONT {}", process.as_raw_nonzero());
         let after = Afterwards::run(&command).map_err(Error::io("prepare to go on with", path))?;
-        let pause = Self { after, command };
+        let pause = Self { after: Some(after), command, down: down.clone() };
         kill_process(process, Signal::STOP).map_err(|e| Error::io("stop the holder of", path)(e.into()))?;
         wait_for(STOP_WAIT, || is_stopped(process)).then_some(pause).ok_or_else(|| not_live("its holder did not stop"))
     }
 
     /// Runs the user's command and waits until nobody holds the database.
-    pub(crate) fn stop(file: &File, path: &Path, stop: &str, start: &str, wait: Duration) -> Result<Self, Error> {
+    pub(crate) fn stop(file: &File, path: &Path, hooks: &Hooks<'_>, down: &Down) -> Result<Self, Error> {
+        let &Hooks { stop, start, wait } = hooks;
         let after = Afterwards::run(start).map_err(Error::io("prepare to start what uses", path))?;
-        let pause = Self { after, command: start.to_owned() };
+        let pause = Self { after: Some(after), command: start.to_owned(), down: down.clone() };
         let started = Instant::now();
         run(stop, wait)?;
         let is_free = || holder(file).is_ok_and(|holder| holder.is_none());
@@ -48,16 +51,25 @@ impl Pause {
         let left = wait.saturating_sub(started.elapsed());
         wait_for(left, is_free).then_some(pause).ok_or_else(|| failed("ended, but the database is still held"))
     }
+}
 
-    /// Lets the writer go on now.
-    pub(crate) fn end(self) -> Result<(), Error> {
-        let Self { after, command } = self;
+impl Drop for Pause {
+    fn drop(&mut self) {
+        let Some(after) = self.after.take() else { return };
         match after.now() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(Error::Command { command, reason: format!("failed ({status})") }),
-            Err(error) => Err(Error::Command { command, reason: format!("could not be run: {error}") }),
+            Ok(status) if status.success() => {}
+            Ok(status) => self.down.add(&self.command, format!("failed ({status})")),
+            Err(error) => self.down.add(&self.command, format!("could not be run: {error}")),
         }
     }
+}
+
+/// The user's commands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hooks<'a> {
+    pub(crate) stop: &'a str,
+    pub(crate) start: &'a str,
+    pub(crate) wait: Duration,
 }
 
 fn wait_for(most: Duration, mut is_so: impl FnMut() -> bool) -> bool {

@@ -5,7 +5,7 @@
 
 use super::chunk::BLOCK_BYTES;
 use super::text::Fields;
-use super::{Result, Source, StoreError, read_exact};
+use super::{Result, Source, StoreError};
 
 /// Both headers.
 pub const HEADER_BYTES: usize = 2 * BLOCK_BYTES as usize;
@@ -133,12 +133,6 @@ impl StoreHeader {
         one.resize(BLOCK_BYTES as usize, 0);
         one.repeat(2)
     }
-}
-
-/// Whether a file starts like an MVStore, encrypted or not; for who looks at many.
-pub(crate) fn is_store(source: &mut dyn Source) -> std::io::Result<bool> {
-    let start = read_exact(source, 0, ENCRYPTED.len())?.unwrap_or_default();
-    Ok(start.starts_with(b"H:") || start == ENCRYPTED)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use pages::{Pages, Place};
 pub use source::Source;
 
 pub(crate) use chunk::{FOOTER_BYTES, Footer};
-pub(crate) use header::{Headers, is_store};
+pub(crate) use header::Headers;
 pub(crate) use layout::layout_of;
 pub(crate) use newest::header_and_footer;
 pub(crate) use page::Position;

@@ -48,7 +48,7 @@ pub(crate) fn run_in(context: &Context, opened: &Opened, args: &BackupArgs) -> O
     let handed_over = handover::read(&args.je, context.printer)?;
     let pause = Pause::begin(context, args, &settings.source)?;
     let outcome = back_up(context, opened, args, &settings, handed_over.as_ref());
-    pause.end(context, outcome)
+    pause.end(context, &settings.h2.down, outcome)
 }
 
 fn back_up(

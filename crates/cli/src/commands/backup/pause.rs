@@ -1,7 +1,9 @@
-//! Homes of Jpom that are stopped while they are backed up.
+//! Homes of Jpom that are stopped while they are backed up, and what is told of anything that does not run again.
 //!
-//! Invariant: what was stopped here is started again before the command ends, whatever came of the backup.
+//! Invariant: what was stopped here is started again before the command ends, whatever came of the backup. That something
+//! is down outweighs what a snapshot that is saved lacks.
 
+use treering_h2::{Down, NotStarted};
 use treering_jpom::{Home, Stop, Stopped};
 use treering_snapshot::with_causes;
 
@@ -36,9 +38,16 @@ impl Pause {
         Ok(pause)
     }
 
-    /// Starts everything again and says so; what went wrong in between comes first.
-    pub(super) fn end(self, context: &Context, outcome: Outcome) -> Outcome {
-        let mut down = Vec::new();
+    /// Starts everything again and says so, also of what was stopped for the capture of databases.
+    pub(super) fn end(self, context: &Context, databases: &Down, outcome: Outcome) -> Outcome {
+        let mut down: Vec<String> = Vec::new();
+        let mut commands: Vec<String> = Vec::new();
+        for NotStarted { command, reason } in databases.take() {
+            down.push(format!(
+                "what was stopped for the capture of an H2 database is DOWN: the command `{command}` {reason}"
+            ));
+            commands.push(command);
+        }
         for stopped in self.stopped {
             let pid = stopped.pid();
             match stopped.start() {
@@ -47,14 +56,20 @@ impl Pause {
                     context.printer.note(Verbosity::Normal, &said)?;
                 }
                 Ok(None) => context.printer.warn(&format!("Jpom (process {pid}) has not stopped, and runs on")),
-                Err(error) => down.push(with_causes(&error)),
+                Err(error) => {
+                    down.push(with_causes(&error));
+                    commands.push("bash bin/Server.sh start -s (or bin/Agent.sh)".to_owned());
+                }
             }
         }
+        commands.dedup();
         match (down.is_empty(), outcome) {
             (true, outcome) => outcome,
-            (false, Ok(())) => Err(not_started(&down).safe("The snapshot is saved.")),
+            (false, Ok(())) => Err(not_started(&down, &commands).safe("The snapshot is saved.")),
             (false, Err(failure)) => {
-                Err(Failure { happened: format!("{}; {}", down.join("; "), failure.happened), ..failure })
+                let Failure { kind, happened, next, .. } = not_started(&down, &commands);
+                let kind = if is_saved(failure.kind) { kind } else { failure.kind };
+                Err(Failure { kind, happened: format!("{happened}; {}", failure.happened), next, ..failure })
             }
         }
     }
@@ -80,6 +95,11 @@ fn not_stopped(error: &treering_jpom::Error) -> Failure {
         .next("Run this as the user that Jpom runs as, or as root; or leave --jpom-stop-start away.")
 }
 
-fn not_started(down: &[String]) -> Failure {
-    Failure::new(Kind::Failed, down.join("; ")).next("Start it: bash bin/Server.sh start -s (or bin/Agent.sh).")
+fn not_started(down: &[String], commands: &[String]) -> Failure {
+    Failure::new(Kind::Failed, down.join("; ")).next(format!("Start it: {}", commands.join("; ")))
+}
+
+/// Whether a failure of this kind comes with a snapshot.
+fn is_saved(kind: Kind) -> bool {
+    matches!(kind, Kind::Incomplete | Kind::AppNotConsistent)
 }
