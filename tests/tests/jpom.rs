@@ -97,6 +97,7 @@ fn a_home_comes_back_whole_and_what_was_there_is_kept() {
     assert_eq!(h2::Database::open(&looked_at).unwrap().count(Access::ReadOnly).unwrap(), changed);
     let app = &ran.message("summary")["apps"][0];
     assert_eq!(app["kind"], "jpom");
+    assert!(app["notes"].to_string().contains("without which the old home cannot be started"), "{app}");
     assert!(app["notes"].to_string().contains("h2-2.1.214.jar has opened a copy"), "{app}");
     assert_eq!(scene.beside().len(), 1, "the old home is kept");
     assert!(!scene.root().join("bin/server.pid").exists());
@@ -133,7 +134,7 @@ fn nothing_is_written_over_a_database_in_use() {
     scene.write("conf/application.yml", "jpom: changed");
     let mut writer = scene.database.live(SEED).unwrap();
     writer.next_commit().unwrap();
-    for arguments in [&[][..], &["--jpom-only", "database"]] {
+    for arguments in [&[][..], &["--jpom-only", "database"], &["--jpom-only", "config"]] {
         let ran = scene.restore(&snapshot, arguments).expect(1);
         assert!(ran.stderr.contains("has locked"), "{ran}");
     }
@@ -177,7 +178,9 @@ fn parts_come_back_alone() {
     scene.write("conf/application.yml", "changed: 1");
     scene.write("lib/run.bin", "changed");
     fs::remove_dir_all(scene.root().join("data/certificate")).unwrap();
-    scene.restore(&snapshot, &["--jpom-only", "database,certificates"]).expect(0);
+    let ran = scene.restore(&snapshot, &["--jpom-only", "database,certificates"]).expect(0);
+    let app = &ran.message("summary")["apps"][0];
+    assert!(app["moved_to"].is_null() && app["notes"].to_string().contains("recover_backup"), "{app}");
     assert_eq!(scene.database.count(Access::ReadOnly).unwrap(), contents);
     assert_eq!(scene.read("db/execute.init.sql.log"), log);
     assert_eq!(
@@ -188,6 +191,86 @@ fn parts_come_back_alone() {
     assert_eq!(fs::read_to_string(put_aside(scene.root()).join("execute.init.sql.log")).unwrap(), "newer\n");
     scene.restore(&snapshot, &["--jpom-only", "config"]).expect(0);
     assert_eq!((scene.read("conf/application.yml"), scene.read("lib/run.bin")), (settings, "changed".into()));
+    assert!(scene.beside().is_empty(), "{:?}", scene.beside());
+}
+
+#[test]
+fn a_part_that_is_not_there_is_told() {
+    let scene = Scene::new();
+    let mut backup = scene.treering.backup_command(scene.root());
+    let without =
+        id(&run(backup.args(["--jpom-exclude", "db", "--jpom-exclude", "conf"])).expect(0).message("summary"));
+    let ran = scene.restore(&without, &["--jpom-only", "database"]).expect(1);
+    assert!(ran.stderr.contains("no database of a home is in this snapshot"), "{ran}");
+    let ran = scene.restore(&without, &["--jpom-only", "config"]).expect(0);
+    assert!(ran.stderr.contains("nothing of these parts is in this snapshot"), "{ran}");
+    let (snapshot, nowhere) = (scene.backup(), scene.temp.path().join("nowhere"));
+    let mut command = scene.treering.command("restore");
+    command.args(["--snapshot", &snapshot, "--jpom-only", "database", "--target"]).arg(&nowhere);
+    let ran = run(&mut command).expect(2);
+    assert!(ran.stderr.contains("there is no home in") && !nowhere.exists(), "{ran}");
+    let mut backup = scene.treering.backup_command(scene.root());
+    let ran = run(backup.args(["--jpom-include", "nosuch", "--jpom-include", "logs"])).expect(0);
+    assert!(ran.stderr.contains("--jpom-include nosuch: nothing") && !ran.stderr.contains("logs: nothing"), "{ran}");
+}
+
+#[test]
+fn a_database_without_headers_is_told_as_damaged() {
+    let scene = Scene::new();
+    let before = id(&scene.treering.backup(scene.root()));
+    let path = scene.root().join("db/Server.mv.db");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8192], 0).unwrap();
+    for _ in 0..2 {
+        let summary = run(&mut scene.treering.backup_command(scene.root())).expect(6).message("summary");
+        let apps = summary["apps"].as_array().unwrap();
+        let h2 = apps.iter().find(|app| app["kind"] == "h2").unwrap();
+        assert_eq!(h2["state"], "torn", "{h2}");
+        file.set_len(0).unwrap();
+    }
+    scene.restore("latest", &[]).expect(6);
+    // The restore puts the damaged one aside, where it is a file like any other and no later backup minds it.
+    scene.restore(&before, &[]).expect(0);
+    assert_eq!(fs::read(put_aside(scene.root()).join("Server.mv.db")).unwrap(), b"");
+    let summary = scene.treering.backup(scene.root());
+    let kinds = summary["apps"].as_array().unwrap().iter().map(|app| app["kind"].as_str().unwrap());
+    assert_eq!(kinds.filter(|kind| *kind == "h2").count(), 1, "{summary}");
+    let listed = run(scene.treering.command("ls").arg(id(&summary))).expect(0).stdout;
+    assert!(listed.lines().any(|line| line.contains("recover_backup/") && line.contains("Server.mv.db")), "{listed}");
+}
+
+#[test]
+fn a_home_with_a_database_is_not_replaced_by_one_without() {
+    let scene = Scene::new();
+    let contents = scene.database.count(Access::ReadOnly).unwrap();
+    let mut backup = scene.treering.backup_command(scene.root());
+    let snapshot = id(&run(backup.args(["--jpom-exclude", "db/Server.mv.db"])).expect(0).message("summary"));
+    let ran = scene.restore(&snapshot, &[]).expect(6);
+    assert!(ran.stderr.contains("there is no database in this part of the snapshot"), "{ran}");
+    assert_eq!(scene.database.count(Access::ReadOnly).unwrap(), contents);
+    assert!(!scene.root().join("db/recover_backup").exists());
+}
+
+#[test]
+fn what_a_scope_has_left_out_is_named_when_it_comes_back_in_place() {
+    let scene = Scene::new();
+    let mut backup = scene.treering.backup_command(scene.root());
+    let snapshot = id(&run(backup.args(["--jpom-scope", "essential"])).expect(0).message("summary"));
+    let ran = scene.restore(&snapshot, &[]).expect(0);
+    let notes = ran.message("summary")["apps"][0]["notes"].to_string();
+    assert!(notes.contains("only in the old home: ") && notes.contains("logs"), "{ran}");
+}
+
+#[test]
+fn a_library_that_is_none_is_refused_before_anything_is_restored() {
+    let scene = Scene::new();
+    let snapshot = scene.backup();
+    let mut beside = fs::read_dir(scene.root().join("lib")).unwrap().flatten().map(|entry| entry.path());
+    let of_jpom = beside.find(|path| path.extension().is_some_and(|ending| ending == "jar")).unwrap();
+    for jar in [Path::new("/nope.jar"), &of_jpom] {
+        let ran = scene.restore(&snapshot, &[&format!("--h2-check-jar={}", jar.display())]).expect(1);
+        assert!(ran.stderr.contains(jar.to_str().unwrap()) && ran.stderr.contains("Nothing was changed"), "{ran}");
+    }
     assert!(scene.beside().is_empty(), "{:?}", scene.beside());
 }
 

@@ -77,6 +77,14 @@ pub enum Error {
         /// Its process.
         pid: i32,
     },
+    /// Somebody has the database of the home open that is to be written to.
+    #[error("the database of {} is in use: {reason}", .home.display())]
+    InUse {
+        /// The home.
+        home: PathBuf,
+        /// How that was noticed.
+        reason: String,
+    },
     /// The real library did not accept a database.
     #[error("the H2 library in {} does not open the database: {reason}", .jar.display())]
     Refused {

@@ -123,6 +123,11 @@ fn open(jar: &Path) -> Result<ZipArchive<io::BufReader<File>>, Error> {
         .map_err(|error| Error::Jar { path: jar.to_path_buf(), reason: error.to_string() })
 }
 
+/// Whether there is an entry of this name in a jar.
+pub(crate) fn has_entry(jar: &Path, name: &str) -> Result<bool, Error> {
+    Ok(open(jar)?.index_for_name(name).is_some())
+}
+
 fn manifest(archive: &mut ZipArchive<io::BufReader<File>>, jar: &Path) -> Result<String, Error> {
     let entry = match archive.by_name(MANIFEST) {
         Ok(entry) => entry,

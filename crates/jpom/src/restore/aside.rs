@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::tidy::SCHEMA_LOG;
 use crate::error::{Error, io_error};
 use crate::home::{Home, names};
+use crate::roles::{self, Known, Role};
 
 /// Files of a database.
 const FILES: [&str; 3] = ["Server.mv.db", SCHEMA_LOG, "Server.trace.db"];
@@ -43,6 +44,22 @@ pub fn keep_old_file(database: &Path, old: &Path, time: &str) -> Result<Option<P
         fs::remove_dir(old).map_err(io_error("remove", old))?;
     }
     Ok(kept)
+}
+
+/// What a home that was put aside has and the one in its place has not, by the names in its main folders: what was left
+/// out of the snapshot, and what has come since. Nothing that Jpom itself clears.
+pub fn only_in_old(home: &Path, old: &Path) -> Vec<PathBuf> {
+    let (Ok(home), Ok(old)) = (Home::at(home), Home::at(old)) else { return Vec::new() };
+    let mut folders = vec![PathBuf::new(), old.base().to_path_buf()];
+    folders.dedup();
+    folders.extend(["data", "db"].map(|name| old.base().join(name)));
+    let inside = |folder: PathBuf| names(&old.root().join(&folder)).into_iter().map(move |name| folder.join(name));
+    let is_there = |path: &PathBuf| home.root().join(path).symlink_metadata().is_ok();
+    let is_in_new_folder = |path: &PathBuf| path.parent().is_none_or(|folder| home.root().join(folder).is_dir());
+    let is_temporary =
+        |path: &PathBuf| matches!(roles::of(&old, path), Known::By(rule) if rule.role == Role::Temporary);
+    let all = folders.into_iter().flat_map(inside);
+    all.filter(|path| !is_there(path) && is_in_new_folder(path) && !is_temporary(path)).collect()
 }
 
 fn keep(from: &Path, db: &Path, time: &str) -> Result<Option<PathBuf>, Error> {
@@ -94,6 +111,20 @@ mod tests {
         assert_eq!(fs::read(kept.join("Server.mv.db")).unwrap(), b"old");
         assert_eq!(fs::read(folder.path("new/data/db/Server.mv.db")).unwrap(), b"new");
         assert_eq!(keep_old_database(&folder.path("new"), &folder.path("old"), "20261122010203").unwrap(), None);
+    }
+
+    #[test]
+    fn what_the_old_home_alone_has_is_named_without_what_is_temporary() {
+        let folder = Folder::new();
+        for home in ["new", "old"] {
+            folder.write(format!("{home}/data/INSTALL.json"), INSTALL);
+            folder.write(format!("{home}/bin/Server.sh"), "JPOM_SERVER_APPLICATION");
+        }
+        for path in ["logs/server.log", "data/script/a/b", "data/temp/x", "bin/server.pid", "db/Server.trace.db"] {
+            folder.write(Path::new("old").join(path), "");
+        }
+        let found = only_in_old(&folder.path("new"), &folder.path("old"));
+        assert_eq!(found, ["db", "logs", "data/script"].map(PathBuf::from));
     }
 
     #[test]

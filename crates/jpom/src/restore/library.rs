@@ -15,11 +15,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use treering_h2::store::StoreError;
 
 use super::{LibraryCheck, RestoreRules};
 use crate::error::{Error, io_error};
 use crate::home::open_plain;
-use crate::home::program::Program;
+use crate::home::program::{self, Program};
 use crate::home::settings::Settings;
 
 /// Between two looks at the process.
@@ -28,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const ANSWER_MOST_BYTES: u64 = 4096;
 /// How H2 says that user or password are wrong, which it does when it has opened the database.
 const WRONG_LOGIN: &str = "[28000-";
+/// What is run of the library.
+const SHELL: &str = "org/h2/tools/Shell.class";
 /// What Jpom uses unless it is told otherwise (`DbExtConfig`).
 const DEFAULT_LOGIN: &str = "jpom";
 
@@ -40,6 +43,11 @@ pub(super) fn check(
 ) -> Result<Option<String>, Error> {
     if rules.library == LibraryCheck::No {
         return Ok(None);
+    }
+    if is_encrypted(database)? {
+        return Ok(Some(
+            "no H2 library was asked: it is encrypted, and nobody opens it without its password".to_owned(),
+        ));
     }
     let private = Permissions::from_mode(0o700);
     let room = tempfile::Builder::new().prefix("treering-jpom-").permissions(private).tempdir_in(&rules.temp_folder);
@@ -56,6 +64,24 @@ pub(super) fn check(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Refuses a library that none can be asked with, before anything is restored.
+///
+/// # Errors
+///
+/// [`Error::Io`] or [`Error::Jar`]: it is not there, or it is no H2.
+pub fn refuse_no_library(check: &LibraryCheck) -> Result<(), Error> {
+    let LibraryCheck::Jar(jar) = check else { return Ok(()) };
+    match program::has_entry(jar, SHELL)? {
+        true => Ok(()),
+        false => Err(Error::Jar { path: jar.clone(), reason: "it is no H2 library".to_owned() }),
+    }
+}
+
+fn is_encrypted(database: &Path) -> Result<bool, Error> {
+    let file = open_plain(database).map_err(io_error("open", database))?;
+    Ok(matches!(treering_h2::verify::look(&mut &file), Err(StoreError::Encrypted)))
 }
 
 /// The library, and what it is called for people.

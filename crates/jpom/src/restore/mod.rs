@@ -11,6 +11,7 @@
 //! * Pid files, locks and unfinished compactions do not come back. The times of jars and `run.bin` do, for by them the
 //!   start script chooses what it runs.
 //! * `INSTALL.json` is kept for a move and gets a new number for a clone: two servers with one number fight over it.
+//! * A home with a database is not replaced by one without.
 //! * The database that was there goes to `db/recover_backup/<time>`, where Jpom's own recovery puts it.
 //!
 //! Invariant: the old home is never changed before the new one has taken its place, and never deleted here.
@@ -24,10 +25,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use treering_h2::H2Restorer;
 use treering_snapshot::record::AppEntry;
 use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
 
-pub use aside::{keep_old_database, keep_old_file};
+pub use aside::{keep_old_database, keep_old_file, only_in_old};
+pub use library::refuse_no_library;
 pub use part::{Part, Parts};
 
 use crate::error::Error;
@@ -119,6 +122,11 @@ impl Restorer for JpomRestorer {
 
     fn adapt(&self, staged: &Place<'_>, target: Option<&Place<'_>>) -> Result<(), Refusal> {
         tidy::tidy(staged.path, self.rules.clone_as.as_deref()).map_err(|error| unsound(&error))?;
+        if let Some(file) =
+            target.and_then(|target| database_of(target.path)).filter(|_| database_of(staged.path).is_none())
+        {
+            return Err(without_database(&file));
+        }
         let old = target.and_then(|target| Some((target, database_of(target.path)?)));
         let old = old.map(|(target, file)| (target.path.join(&file), target.shown.join(file)));
         let old = old.as_ref().map(|(path, shown)| Place { path, shown });
@@ -197,15 +205,23 @@ impl Restorer for DatabaseRestorer {
     }
 }
 
-/// Refuses to write into a home whose server or agent runs.
+/// Refuses to write into a home whose server or agent runs, or whose database somebody has open, as from a container.
 ///
 /// # Errors
 ///
-/// [`Error::Running`].
+/// [`Error::Running`], [`Error::InUse`].
 pub fn refuse_running(home: &Home) -> Result<(), Error> {
-    match Running::of(home) {
-        Some(running) => Err(Error::Running { home: home.root().to_path_buf(), pid: running.pid }),
-        None => Ok(()),
+    if let Some(running) = Running::of(home) {
+        return Err(Error::Running { home: home.root().to_path_buf(), pid: running.pid });
+    }
+    let Some(file) = database_of(home.root()) else { return Ok(()) };
+    let path = home.root().join(file);
+    match H2Restorer::new().hold(&Place { path: &path, shown: &path }) {
+        Err(refusal @ Refusal::InUse { .. }) => {
+            Err(Error::InUse { home: home.root().to_path_buf(), reason: refusal.to_string() })
+        }
+        // What cannot be locked cannot be written to either, which is told then.
+        _ => Ok(()),
     }
 }
 
@@ -227,6 +243,16 @@ fn other_format(found: u32, version: &str) -> String {
         "the database has format {found}, which H2 {version} of the program in this snapshot cannot open: use the \
          program that wrote it, or export it there with --backup-h2 and import it here with --replace-import-h2-sql"
     )
+}
+
+/// A home that has a database is not replaced by one without: its capture failed, or it was left out.
+fn without_database(file: &Path) -> Refusal {
+    let file = file.display();
+    let detail = format!(
+        "there is no database in this part of the snapshot, because its capture failed or it was left out, and the home \
+         that is there has one ({file}): restore another snapshot, or parts of this one (--jpom-only), or into a new folder"
+    );
+    Refusal::Unsound { detail }
 }
 
 fn in_use(home: &Path, running: &Running) -> Refusal {

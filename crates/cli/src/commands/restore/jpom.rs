@@ -10,7 +10,7 @@ use std::time::Duration;
 use treering_h2::H2Restorer;
 use treering_jpom::Home;
 use treering_jpom::restore::{self as rules, DatabaseRestorer, JpomRestorer, LibraryCheck, Part, Parts, RestoreRules};
-use treering_snapshot::restore::{BroughtBack, Fate, RestoreSummary, Restorer};
+use treering_snapshot::restore::{Fate, RestoreSummary, Restorer};
 use treering_snapshot::select::Named;
 use treering_snapshot::with_causes;
 use treering_store::{Entropy, OsEntropy};
@@ -18,11 +18,12 @@ use treering_store::{Entropy, OsEntropy};
 use super::plan::Plan;
 use crate::applications::temp_folder;
 use crate::args::{JpomRestoreArgs, RestoreArgs};
+use crate::clock;
 use crate::context::Context;
 use crate::exit::{Failure, Kind, Outcome};
-use crate::settings::Verbosity;
-use crate::{clock, escape};
 
+/// What of an old home is named.
+const NAMES_MOST: usize = 12;
 /// How long the real library may take.
 const LIBRARY_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -33,13 +34,18 @@ pub(super) fn restorers(
     args: &JpomRestoreArgs,
     parts: Option<&Parts>,
 ) -> Result<Vec<Box<dyn Restorer>>, Failure> {
-    let rules = rules(context, args)?;
+    let chosen = rules(context, args)?;
+    rules::refuse_no_library(&chosen.library).map_err(|error| {
+        Failure::of(Kind::Failed, &error)
+            .safe("Nothing was changed.")
+            .next("Name the jar of an H2, or leave the name away: then it is the one in Jpom's own jar.")
+    })?;
     let h2 = || Box::new(H2Restorer::new()) as Box<dyn Restorer>;
-    let databases = DatabaseRestorer::new(rules.clone(), h2());
+    let databases = DatabaseRestorer::new(chosen.clone(), h2());
     Ok(match parts {
         Some(parts) if parts.has(Part::Database) => vec![Box::new(databases.with_schema_log())],
         Some(_) => Vec::new(),
-        None => vec![Box::new(JpomRestorer::new(rules, h2())), Box::new(databases)],
+        None => vec![Box::new(JpomRestorer::new(chosen, h2())), Box::new(databases)],
     })
 }
 
@@ -71,13 +77,24 @@ pub(super) fn parts(args: &JpomRestoreArgs, named: &Named) -> Result<Option<Part
         return Err(Failure::usage("--jpom-only: there is no home of Jpom in this snapshot")
             .next("`treering snapshots --json` shows the applications of each snapshot."));
     }
-    Ok(Some(Parts::of(args.jpom_only.iter().map(|part| part.part()).collect(), homes)))
+    let parts = Parts::of(args.jpom_only.iter().map(|part| part.part()).collect(), homes);
+    if parts.has(Part::Database) && !has_database(named) {
+        return Err(Failure::new(Kind::Failed, "--jpom-only database: no database of a home is in this snapshot")
+            .safe("Nothing was changed.")
+            .next("An agent has none, MySQL and its like are elsewhere, and a capture may have failed: `treering snapshots --json` shows what was captured."));
+    }
+    Ok(Some(parts))
 }
 
 /// Refuses to write parts into a home whose Jpom runs.
 pub(super) fn refuse_running(args: &RestoreArgs, named: &Named, target: &Path) -> Outcome {
     if args.jpom.jpom_only.is_empty() || args.dry_run {
         return Ok(());
+    }
+    let has_database = args.jpom.jpom_only.iter().any(|part| part.part() == Part::Database);
+    if has_database && !args.original && target.symlink_metadata().is_err() {
+        return Err(Failure::usage(format!("there is no home in {}, and a part goes into one", target.display()))
+            .next("Without --jpom-only the whole home is restored."));
     }
     let places = if args.original { homes(named) } else { vec![target.to_path_buf()] };
     for home in places.iter().filter_map(|place| Home::at(place).ok()) {
@@ -90,32 +107,64 @@ pub(super) fn refuse_running(args: &RestoreArgs, named: &Named, target: &Path) -
     Ok(())
 }
 
+/// Whether a database was captured that is a home's own.
+fn has_database(named: &Named) -> bool {
+    let homes = homes(named);
+    let mut databases = named.1.applications.iter().filter(|app| app.kind == treering_h2::restore::KIND);
+    databases.any(|app| {
+        let path = Path::new(OsStr::from_bytes(&app.path));
+        let inside = homes.iter().find_map(|home| path.strip_prefix(home).ok());
+        inside.is_some_and(|inside| {
+            ["db/Server.mv.db", "data/db/Server.mv.db"].iter().any(|own| inside == Path::new(own))
+        })
+    })
+}
+
 fn homes((_, snapshot): &Named) -> Vec<PathBuf> {
     let homes = snapshot.applications.iter().filter(|app| app.kind == "jpom");
     homes.map(|app| PathBuf::from(OsStr::from_bytes(&app.path))).collect()
 }
 
-/// Puts the databases that were in the way where Jpom keeps such.
-pub(super) fn keep_old(context: &Context, plan: &Plan<'_>, done: &RestoreSummary) -> Outcome {
+/// Puts the databases that were in the way where Jpom keeps such, and notes what else is to be known of an old home.
+pub(super) fn keep_old(context: &Context, args: &RestoreArgs, plan: &Plan<'_>, done: &mut RestoreSummary) {
+    if !args.jpom.jpom_only.is_empty() && done.total_files == 0 {
+        context.printer.warn("--jpom-only: nothing of these parts is in this snapshot");
+    }
     let time = clock::now().to_zoned(context.zone.clone()).strftime("%Y%m%d%H%M%S").to_string();
-    for app in &done.applications {
-        let Fate::InPlace { old: Some(old), .. } = &app.fate else { continue };
-        match kept(app, old, plan.is_of_jpom(&app.path), &time) {
+    for app in &mut done.applications {
+        let is_of_jpom = plan.is_of_jpom(&app.path);
+        let Fate::InPlace { old: Some(old), proof } = &mut app.fate else { continue };
+        let is_home = app.kind == "jpom";
+        if is_home {
+            proof.notes.extend(only_in_old(&app.target, old));
+        }
+        let kept = match app.kind.as_str() {
+            "jpom" => rules::keep_old_database(&app.target, old, &time),
+            "h2" if is_of_jpom => rules::keep_old_file(&app.target, old, &time),
+            _ => Ok(None),
+        };
+        match kept {
             Ok(None) => {}
             Ok(Some(kept)) => {
-                let said = format!("jpom: the database that was there is now in {}", escape::path(&kept));
-                context.printer.note(Verbosity::Normal, &said)?;
+                let without = if is_home { ", without which the old home cannot be started" } else { "" };
+                proof.notes.push(format!("the database that was there is now in {}{without}", kept.display()));
             }
             Err(error) => context.printer.warn(&with_causes(&error)),
         }
+        if let Fate::InPlace { old, .. } = &mut app.fate
+            && old.as_ref().is_some_and(|old| old.symlink_metadata().is_err())
+        {
+            *old = None;
+        }
     }
-    Ok(())
 }
 
-fn kept(app: &BroughtBack, old: &Path, is_of_jpom: bool, time: &str) -> Result<Option<PathBuf>, treering_jpom::Error> {
-    match app.kind.as_str() {
-        "jpom" => rules::keep_old_database(&app.target, old, time),
-        "h2" if is_of_jpom => rules::keep_old_file(&app.target, old, time),
-        _ => Ok(None),
+/// What was in the old home and is not in the snapshot.
+fn only_in_old(home: &Path, old: &Path) -> Option<String> {
+    let found = rules::only_in_old(home, old);
+    let mut shown: Vec<_> = found.iter().take(NAMES_MOST).map(|path| path.display().to_string()).collect();
+    if found.len() > NAMES_MOST {
+        shown.push(format!("{} more", found.len() - NAMES_MOST));
     }
+    (!shown.is_empty()).then(|| format!("not in this snapshot, and only in the old home: {}", shown.join(", ")))
 }

@@ -39,14 +39,13 @@ pub(crate) fn run_in(context: &Context, opened: &Opened, args: &RestoreArgs) -> 
     context.printer.note(Verbosity::Normal, &plan.says_where())?;
     plan.tell_moment(context)?;
     let started = Instant::now();
-    let done = write(context, opened, &plan).map_err(|failure| match failure.safe {
+    let mut done = write(context, opened, &plan).map_err(|failure| match failure.safe {
         // It knows better: that nothing was restored, for instance.
         Some(_) => failure,
         None => failure.safe(REPOSITORY_UNTOUCHED),
     })?;
-    let told = tell::tell(context, &plan, &done, started.elapsed());
-    jpom::keep_old(context, &plan, &done)?;
-    told
+    jpom::keep_old(context, args, &plan, &mut done);
+    tell::tell(context, &plan, &done, started.elapsed())
 }
 
 fn write(context: &Context, opened: &Opened, plan: &Plan<'_>) -> Result<RestoreSummary, Failure> {
