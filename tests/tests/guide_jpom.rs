@@ -60,4 +60,16 @@ fn every_command_of_the_guide_works_as_written() {
     assert!(sandbox.path("/opt/jpom-agent-new/data/agent_authorize.json").is_file());
     assert!(!sandbox.path("/opt/jpom-agent-new/data/script").exists());
     assert!(sandbox.path("/opt/jpom-server/db/recover_backup").is_dir());
+    a_doubtful_night_is_pruned_and_checked_all_the_same(&sandbox);
+}
+
+fn a_doubtful_night_is_pruned_and_checked_all_the_same(sandbox: &Sandbox) {
+    fs::write(sandbox.path("/opt/jpom-server/db/Server.mv.db"), [0; 8192]).unwrap();
+    let all = blocks(&guide("jpom.md"));
+    let block = |with: &str| all.iter().find(|block| block.contains(with)).unwrap().trim_end();
+    let nightly = block("cat > /usr/local/bin/jpom-nightly");
+    let ran =
+        sandbox.run(&format!("```sh\n{}\n{nightly} || code=$?\ntest \"$code\" = 6\n```\n", block("install -m 755")));
+    assert!(ran.stderr.contains("it is no H2 database: it begins with zeros"), "{ran}");
+    assert!(ran.stdout.contains("no errors were found"), "{ran}");
 }
