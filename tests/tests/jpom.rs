@@ -138,6 +138,10 @@ fn nothing_is_written_over_a_database_in_use() {
         let ran = scene.restore(&snapshot, arguments).expect(1);
         assert!(ran.stderr.contains("has locked"), "{ran}");
     }
+    // The same home, named by where its full path leads.
+    let mut command = scene.treering.command("restore");
+    let ran = run(command.args(["--snapshot", &snapshot, "--full-paths", "--target", "/", "--jpom-only", "config"]));
+    assert!(ran.expect(1).stderr.contains("has locked"));
     assert_eq!(scene.read("conf/application.yml"), "jpom: changed");
     assert!(scene.beside().is_empty(), "{:?}", scene.beside());
     let last = writer.stop().unwrap();

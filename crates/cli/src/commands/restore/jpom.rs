@@ -96,7 +96,7 @@ pub(super) fn refuse_running(args: &RestoreArgs, named: &Named, target: &Path) -
         return Err(Failure::usage(format!("there is no home in {}, and a part goes into one", target.display()))
             .next("Without --jpom-only the whole home is restored."));
     }
-    let places = if args.original { homes(named) } else { vec![target.to_path_buf()] };
+    let places = if args.original { homes(named) } else { places(named, target) };
     for home in places.iter().filter_map(|place| Home::at(place).ok()) {
         rules::refuse_running(&home).map_err(|error| {
             Failure::new(Kind::Failed, error.to_string())
@@ -105,6 +105,17 @@ pub(super) fn refuse_running(args: &RestoreArgs, named: &Named, target: &Path) -
         })?;
     }
     Ok(())
+}
+
+/// Where a home may come to: the target itself, or in it under its full path or as it lies beneath a path of the snapshot.
+fn places(named: &Named, target: &Path) -> Vec<PathBuf> {
+    let tops = named.1.paths.iter().map(|path| Path::new(OsStr::from_bytes(path))).chain([Path::new("/")]);
+    let tops: Vec<&Path> = tops.collect();
+    let inside = homes(named).into_iter().flat_map(|home| {
+        let inside = tops.iter().filter_map(|top| home.strip_prefix(top).ok());
+        inside.map(|inside| target.join(inside)).collect::<Vec<_>>()
+    });
+    inside.chain([target.to_path_buf()]).collect()
 }
 
 /// Whether a database was captured that is a home's own.
