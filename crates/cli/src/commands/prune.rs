@@ -217,7 +217,7 @@ fn verdict(printer: Printer, report: &PruneReport) -> Outcome {
     let happened = format!("{} could not be repacked", table::count(report.damaged.len() as u64, "damaged pack"));
     Err(Failure::new(Kind::Damaged, happened)
         .safe("They were left as they are; everything else was done.")
-        .next("Run `treering check`, then `treering repair packs`."))
+        .next("Run `treering check --read-data`, then `treering repair packs --read-data`."))
 }
 
 fn without_room(report: &PruneReport) -> Outcome {

@@ -80,7 +80,7 @@ fn packs(context: &Context, opened: &Opened, args: &RepairPacksArgs) -> Outcome 
     let repaired = repaired?;
     match context.printer.json {
         true => tell_packs_json(context, &repaired, dry_run)?,
-        false => tell_packs(context, &repaired, dry_run)?,
+        false => tell_packs(context, &repaired, dry_run, options.read_data)?,
     }
     match repaired.lost.len() as u64 + repaired.unreadable {
         0 => Ok(()),
@@ -115,7 +115,7 @@ fn tell_packs_json(context: &Context, repaired: &PacksRepaired, dry_run: bool) -
     }))
 }
 
-fn tell_packs(context: &Context, repaired: &PacksRepaired, dry_run: bool) -> Outcome {
+fn tell_packs(context: &Context, repaired: &PacksRepaired, dry_run: bool, read_data: bool) -> Outcome {
     let verb = if dry_run { "would be" } else { "were" };
     for pack in &repaired.packs {
         let (kept, bytes) = (chunks(pack.salvage.chunks), size::show(pack.salvage.bytes));
@@ -129,7 +129,10 @@ fn tell_packs(context: &Context, repaired: &PacksRepaired, dry_run: bool) -> Out
         note(context, &format!("second copies of snapshot records that {verb} stored again: {}", repaired.copies))?;
     }
     match repaired.packs.len() as u64 {
-        0 => note(context, "no pack is damaged")?,
+        0 if read_data => note(context, "no pack is damaged")?,
+        0 => {
+            note(context, "no pack is damaged as far as sizes, trailers and trees tell; --read-data looks at all data")?
+        }
         packs => note(context, &format!("packs that {verb} moved aside, to `replaced`: {packs}"))?,
     }
     nothing_changed(context, dry_run)

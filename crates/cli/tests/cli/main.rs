@@ -11,3 +11,4 @@ mod kit;
 mod output;
 mod round_trip;
 mod streams;
+mod worst_day;

@@ -83,7 +83,8 @@ impl CheckFinding {
                 "run `treering repair config`, which makes both copies whole from the sound one"
             }
             (FindingPlace::SnapshotCopy(_), _) => {
-                "the snapshot can be read; only the spare copy of its record is lost, and a new backup has one again"
+                "the snapshot can be read; only the spare copy of its record is lost: run `treering repair packs \
+                 --read-data`, which stores it again"
             }
             (FindingPlace::Record(Area::Snapshots, _), Severity::Repairable) => {
                 "run `treering repair snapshots`, which brings the record back from its second copy"
@@ -99,9 +100,9 @@ impl CheckFinding {
                  which moves it aside"
             }
             (FindingPlace::Pack(_), _) => {
-                "bring the pack back from another copy of the repository; otherwise run `treering repair packs`, back \
-                 the affected files up again, which stores anew what they still hold, and then run `treering repair \
-                 snapshots`"
+                "bring the pack back from another copy of the repository; otherwise run `treering repair packs \
+                 --read-data`, back the affected files up again, which stores anew what they still hold, and then run \
+                 `treering repair snapshots`"
             }
             _ => {
                 "back the affected files up again with --force, which stores anew what they still hold; for what is \
