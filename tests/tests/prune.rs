@@ -203,3 +203,25 @@ fn a_full_disk_can_be_pruned() {
     change(&tree, &mut random);
     treering.backup(&tree);
 }
+
+/// There is no room for an index, neither in the repository nor in the cache.
+#[test]
+fn an_index_without_room_is_a_full_disk_and_no_damage() {
+    let temp = tempfile::tempdir().unwrap();
+    let mounted = temp.path().join("disk");
+    fs::create_dir(&mounted).unwrap();
+    let disk = SmallDisk::mount(&mounted, 8 << 20);
+    let treering = Treering::init_at(&mounted.join("repository"), &mounted, disk.wrapper());
+    let (tree, mut random) = (temp.path().join("tree"), Random::named(12, "no room"));
+    change(&tree, &mut random);
+    treering.backup(&tree);
+    // From no room at all to almost enough.
+    for free_kib in (0..200).step_by(8) {
+        let repository = treering.repository().display();
+        disk.shell(&format!("rm -f '{repository}'/index/* '{0}/filler'", mounted.display()));
+        disk.shell(&format!("dd if=/dev/zero of='{0}/room' bs=1k count={free_kib} 2>/dev/null", mounted.display()));
+        disk.shell(&format!("! cat /dev/zero > '{0}/filler' 2>/dev/null; rm '{0}/room'", mounted.display()));
+        let ran = run(treering.command("repair").arg("packs"));
+        assert!(matches!(ran.status.code(), Some(0 | 14)), "{free_kib} KiB: {ran:?}");
+    }
+}

@@ -13,6 +13,7 @@ mod compare;
 mod schema;
 
 pub use compare::PackRows;
+use schema::Unusable;
 pub(crate) use schema::assert_library;
 
 use std::collections::{HashMap, HashSet};
@@ -143,12 +144,12 @@ impl Index {
     pub(crate) fn open(path: &Path, repository: RepositoryId) -> Result<Self, String> {
         // On a full disk there may be no lock, and nobody who could make an index either.
         let _whole = schema::swap_lock(path, LockMode::Shared).ok();
-        Self::open_locked(path, repository)
+        Self::open_locked(path, repository).map_err(|why| why.to_string())
     }
 
-    fn open_locked(path: &Path, repository: RepositoryId) -> Result<Self, String> {
+    fn open_locked(path: &Path, repository: RepositoryId) -> Result<Self, Unusable> {
         let connection = schema::open(path, repository)?;
-        Self::load(path, connection, repository).map_err(|e| e.to_string())
+        Ok(Self::load(path, connection, repository)?)
     }
 
     fn load(path: &Path, connection: Connection, repository: RepositoryId) -> rusqlite::Result<Self> {
@@ -210,7 +211,10 @@ impl Index {
         let _alone = schema::swap_lock(path, LockMode::Exclusive)?;
         schema::remove(path)?;
         std::fs::rename(&fresh, path).map_err(StoreError::io("put in place", path))?;
-        Self::open_locked(path, repository).map_err(|reason| StoreError::damaged("the index just made", reason))
+        Self::open_locked(path, repository).map_err(|why| match why {
+            Unusable::Sqlite(error) => fail("open")(error),
+            Unusable::Other(why) => StoreError::damaged("the index just made", why),
+        })
     }
 
     /// Reads and adds packs, a few at a time so that memory stays bounded.

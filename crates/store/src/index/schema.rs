@@ -54,27 +54,50 @@ pub(crate) fn assert_library() -> Result<()> {
     Ok(())
 }
 
-/// Opens an existing database; the error says why it cannot be used.
-pub(super) fn open(path: &Path, repository: RepositoryId) -> Result<Connection, String> {
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// What SQLite said.
+    Sqlite(rusqlite::Error),
+    /// It is not the index of this repository.
+    Other(String),
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Opens an existing database.
+pub(super) fn open(path: &Path, repository: RepositoryId) -> Result<Connection, Unusable> {
+    let refused = |why: &str| Unusable::Other(why.to_owned());
     if !path.exists() {
-        return Err("there is none".into());
+        return Err(refused("there is none"));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| e.to_string())?;
-    settings(&connection, true).map_err(|e| e.to_string())?;
-    let number =
-        |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(|e| e.to_string());
+    let connection = Connection::open_with_flags(path, flags)?;
+    settings(&connection, true)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if number("application_id")? != APPLICATION_ID {
-        return Err("it is not an index of treering".into());
+        return Err(refused("it is not an index of treering"));
     }
     let version = number("user_version")?;
     if version != SCHEMA_VERSION {
-        return Err(format!("it was made by another version ({version} instead of {SCHEMA_VERSION})"));
+        return Err(Unusable::Other(format!("it was made by another version ({version} instead of {SCHEMA_VERSION})")));
     }
-    let owner: [u8; 16] =
-        connection.query_row("SELECT repository FROM meta", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+    let owner: [u8; 16] = connection.query_row("SELECT repository FROM meta", [], |row| row.get(0))?;
     if owner != *repository.as_bytes() {
-        return Err("it belongs to another repository".into());
+        return Err(refused("it belongs to another repository"));
     }
     Ok(connection)
 }
