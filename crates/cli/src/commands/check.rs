@@ -110,7 +110,12 @@ fn tell_finding(printer: Printer, finding: &CheckFinding) -> Outcome {
         let said = format!("{}: {} ({})", escape::text(&place), escape::text(&finding.detail), finding.suggestion());
         return printer.note(Verbosity::Normal, &said);
     }
-    printer.error(&ItemError::new("check", place.as_bytes(), message(finding)));
+    // A place that is called by a mere word is not named by that word in the advice.
+    let message = match printer.json || place.contains(' ') {
+        true => message(finding),
+        false => format!("{place}: {}", message(finding)),
+    };
+    printer.error(&ItemError::new("check", place.as_bytes(), message));
     Ok(())
 }
 
@@ -227,6 +232,9 @@ fn verdict(printer: Printer, report: &CheckReport) -> Outcome {
     let sound = report.snapshots.saturating_sub(report.affected.len() as u64);
     let failure = Failure::new(Kind::Damaged, format!("the check found {}", table::count(errors, "error")));
     let safe = match report.affected.len() {
+        0 if report.findings.iter().any(|finding| finding.is_error() && !finding.snapshots.is_empty()) => {
+            "Nothing that a snapshot needs is lost: what is affected can be made whole again.".to_owned()
+        }
         0 => "No snapshot is affected.".to_owned(),
         affected => {
             let affected = table::count(affected as u64, "snapshot");

@@ -74,3 +74,20 @@ fn a_second_copy_that_is_damaged_is_stored_again_as_advised() {
     home.run(["repair", "packs", "--read-data"]).expect(0);
     home.run(["check", "--read-data"]).expect(0);
 }
+
+#[test]
+fn a_check_tells_lost_from_what_can_be_made_whole() {
+    let (home, [first, second]) = home();
+    flip(&record(&home, &second));
+    let said = home.run(["check"]).expect(5).stderr;
+    assert!(said.contains("affected snapshots") && said.contains("Nothing that a snapshot needs is lost"), "{said}");
+    assert!(!said.contains("No snapshot is affected"), "{said}");
+    for id in [&first, &second] {
+        fs::remove_file(record(&home, id)).unwrap();
+    }
+    let lost = home.run(["check"]).expect(5);
+    assert!(lost.stderr.contains("`treering repair snapshots`"), "{lost:?}");
+    assert!(!lost.stdout.contains("prune frees the space"), "{lost:?}");
+    home.run(["repair", "snapshots"]).expect(0);
+    home.run(["check"]).expect(0);
+}

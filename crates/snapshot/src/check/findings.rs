@@ -74,6 +74,10 @@ impl CheckFinding {
             (FindingPlace::SnapshotCopy(_), Severity::Note) => {
                 "`treering repair snapshots --dry-run` says whether the snapshot is whole and would be brought back"
             }
+            (FindingPlace::SnapshotCopy(_), Severity::Damage) => {
+                "bring the folder `snapshots` back from another copy of the repository; otherwise run `treering repair \
+                 snapshots`, which brings back what is whole"
+            }
             (_, Severity::Note | Severity::Leftover) => "prune frees the space",
             (FindingPlace::Index, _) => "run `treering repair index`; nothing is lost",
             (FindingPlace::Lock, _) => {

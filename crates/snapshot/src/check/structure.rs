@@ -102,8 +102,8 @@ impl Structure {
         counts.snapshots = all.snapshots.len() as u64;
         let seen = follower.seen;
         let unused = self.count_unused(known, |at| seen.has(at));
-        // What cannot be read may refer to them.
-        if all.damaged.is_empty() && self.findings.affected.is_empty() {
+        // What cannot be read may refer to them; and without any snapshot a prune refuses to free them.
+        if all.damaged.is_empty() && self.findings.affected.is_empty() && !all.snapshots.is_empty() {
             self.add_leftovers(known, &unused);
         }
         Ok(copies)
@@ -144,6 +144,7 @@ impl Structure {
     ) -> Result<()> {
         let is_accounted = |id: &&ChunkId| of_present.contains(id) || records.forgotten.contains(id);
         let strays: BTreeSet<_> = known.copies.iter().filter(|id| !is_accounted(id)).collect();
+        let is_empty = all.snapshots.is_empty() && all.damaged.is_empty();
         let (mut reader, mut copies) = (repository.reader()?, BTreeSet::new());
         for id in strays {
             copies.extend(reader.get(ChunkKind::SnapshotCopy, id).ok().map(|bytes| RecordName::of(&bytes)));
@@ -153,10 +154,16 @@ impl Structure {
             let place = FindingPlace::Record(Area::Snapshots, name);
             self.findings.add(place, severity, &damage(error)?, Affected { snapshot: Some(name), path: None });
         }
+        // One may be of a first backup that never came to its end.
+        let are_all_lost = is_empty && copies.len() > 1;
         for name in copies {
             let detail = "a copy of a snapshot's record is in a pack, and the snapshot is not there: its backup did not \
                           come to its end, or its file is lost";
-            self.findings.add(FindingPlace::SnapshotCopy(name), Severity::Note, detail, Affected::default());
+            let (severity, detail) = match are_all_lost {
+                true => (Severity::Damage, "its file is lost, like those of all snapshots"),
+                false => (Severity::Note, detail),
+            };
+            self.findings.add(FindingPlace::SnapshotCopy(name), severity, detail, Affected::default());
         }
         Ok(())
     }
