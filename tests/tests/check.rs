@@ -214,8 +214,10 @@ fn however_short_the_time_a_pack_is_read_and_written_down() {
 fn a_repository_that_cannot_be_written_is_checked_all_the_same() {
     let home = Home::new(1);
     home.check(&[]).expect(0);
-    // No new object can begin without this folder; even root cannot write into what is not there.
-    fs::remove_dir(home.treering.repository().join("tmp")).unwrap();
+    // No new object can begin without this folder; even root cannot write into what is none.
+    let tmp = home.treering.repository().join("tmp");
+    fs::remove_dir(&tmp).unwrap();
+    fs::write(&tmp, b"").unwrap();
     let summary = home.summary(&["--read-data"]);
     assert!(summary["ledger_not_written"].is_string(), "{summary}");
     assert_eq!(fraction(&summary), 1.0);

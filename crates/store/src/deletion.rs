@@ -58,14 +58,39 @@ impl Repository {
     pub fn start_deletion(&self) -> Result<Deletion<'_>> {
         self.assert_writable()?;
         let alone = self.lock(LockMode::Exclusive)?;
+        self.refuse_missing_folders()?;
         let (snapshots, packs) = (self.list_records(Area::Snapshots)?, self.list_packs()?);
         let registered = self.storage().live_sessions()?;
         let sessions: Result<_> = registered.iter().map(|bytes| LiveSession::decode(bytes, self)).collect();
         Ok(Deletion { repository: self, _alone: alone, listing: Listing { snapshots, packs, sessions: sessions? } })
     }
 
-    /// The snapshots that were forgotten and not pruned. A record of them that is damaged is passed over: a check
-    /// finds it.
+    /// A folder that is missing looks like an empty one: whoever deletes because of what is not there, or takes it for
+    /// lost, asks this first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::FoldersMissing`] if one is.
+    pub fn refuse_missing_folders(&self) -> Result<()> {
+        match self.storage().missing_folders()? {
+            folders if folders.is_empty() => Ok(()),
+            folders => Err(StoreError::FoldersMissing { folders }),
+        }
+    }
+
+    /// Records of the area that cannot be read: each may have kept a forgotten snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If records cannot be listed.
+    pub fn list_damaged_records(&self) -> Result<Vec<RecordName>> {
+        let mut damaged = self.list_records(Area::Records)?;
+        damaged.retain(|name| matches!(self.read_record(Area::Records, *name), Err(e) if e.is_damage()));
+        Ok(damaged)
+    }
+
+    /// The snapshots that were forgotten and not pruned. A record of them that is damaged is passed over:
+    /// [`Repository::list_damaged_records`] names it.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ pub enum StoreError {
         found: String,
     },
     /// An object is gone that was just listed or referred to.
-    #[error("{area} {name} is not there")]
+    #[error("{} is not there", object(*.area, .name))]
     Missing {
         /// The kind of object.
         area: Area,
@@ -56,6 +56,12 @@ pub enum StoreError {
     LockMissing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// Folders of the repository are missing: nobody knows what was in them, so nothing is deleted or built on that.
+    #[error("folders of the repository are missing: {}", enumerate(.folders))]
+    FoldersMissing {
+        /// Their paths in the repository.
+        folders: Vec<String>,
     },
     /// An object of that name exists already; names are random, so this is a fault of the storage or an attack.
     #[error("{area} {name} exists already")]
@@ -177,6 +183,26 @@ pub enum StoreError {
     /// The system has no randomness to give.
     #[error("cannot get random bytes")]
     Entropy(#[source] getrandom::Error),
+}
+
+/// The most names that a message has.
+const NAMES_SHOWN: usize = 8;
+
+/// The first of these, and how many more there are.
+pub(crate) fn enumerate(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(String::as_str).collect();
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// What an object is called; the config is the only one of its kind.
+fn object(area: Area, name: &str) -> String {
+    match area {
+        Area::Config | Area::ConfigCopy => area.to_string(),
+        _ => format!("{area} {name}"),
+    }
 }
 
 impl StoreError {

@@ -238,6 +238,20 @@ impl Repository {
         Ok(is_missing)
     }
 
+    /// Makes folders of the storage again that are missing, empty, and names them. In a dry run it only names them.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be made.
+    pub fn repair_folders(&self, dry_run: bool) -> Result<Vec<String>> {
+        let missing = self.storage().missing_folders()?;
+        if !missing.is_empty() && !dry_run {
+            self.assert_writable()?;
+            self.storage().make_folders()?;
+        }
+        Ok(missing)
+    }
+
     /// Makes both copies of the config and of every key slot whole, as far as one of the two is sound. Gives what was
     /// not as it should be, and what became of it, or in a dry run would become of it.
     ///

@@ -40,6 +40,8 @@ pub enum FindingPlace {
     SnapshotCopy(RecordName),
     /// A chunk that is referred to.
     Chunk(ChunkId),
+    /// Folders that are missing.
+    Folders,
     /// The repository's lock, without which nothing is written.
     Lock,
     /// The index. It can be made anew.
@@ -55,6 +57,7 @@ impl std::fmt::Display for FindingPlace {
             Self::Record(area, name) => write!(f, "{area} {name}"),
             Self::SnapshotCopy(name) => write!(f, "second copy of snapshot {name}"),
             Self::Chunk(id) => write!(f, "chunk {id}"),
+            Self::Folders => f.write_str("folders"),
             Self::Lock => f.write_str("lock"),
             Self::Index => f.write_str("index"),
         }
@@ -95,6 +98,7 @@ impl Repository {
             }
         }
         findings.extend(names::check_keys(&**self.storage())?);
+        findings.extend(names::check_folders(&**self.storage())?);
         findings.extend(names::check_lock(&**self.storage())?);
         Ok(findings)
     }

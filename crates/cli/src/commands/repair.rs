@@ -296,11 +296,13 @@ fn config(context: &Context, opened: &Opened, dry_run: bool) -> Outcome {
     if lock_was_missing {
         tell_lock(context, dry_run)?;
     }
+    let folders = opened.repository.repair_folders(dry_run)?;
+    folders.iter().try_for_each(|folder| tell_folder(context, folder, dry_run))?;
     let found = opened.repository.repair_config(dry_run)?;
     found.iter().try_for_each(|finding| tell_copy(context, finding, dry_run))?;
     let is_left = |finding: &&CopyFinding| matches!(finding.repair, CopyRepair::Lost | CopyRepair::Differs);
     let not_repaired = found.iter().filter(is_left).count() as u64;
-    let repaired = found.len() as u64 - not_repaired + u64::from(lock_was_missing);
+    let repaired = (found.len() + folders.len()) as u64 - not_repaired + u64::from(lock_was_missing);
     if context.printer.json {
         let summary = RepairConfigSummary { repaired, not_repaired, dry_run };
         context.printer.json(&Message::RepairConfigSummary(summary))?;
@@ -322,6 +324,16 @@ fn tell_lock(context: &Context, dry_run: bool) -> Outcome {
         (true, _) => context.printer.json(&Message::RepairedCopy(RepairedCopy { path, action })),
         (false, true) => note(context, "lock would be made again"),
         (false, false) => note(context, "lock was missing and is there again"),
+    }
+}
+
+fn tell_folder(context: &Context, folder: &str, dry_run: bool) -> Outcome {
+    match (context.printer.json, dry_run) {
+        (true, _) => {
+            context.printer.json(&Message::RepairedCopy(RepairedCopy { path: folder.to_owned(), action: "restored" }))
+        }
+        (false, true) => note(context, &format!("the folder {folder} would be made again, empty")),
+        (false, false) => note(context, &format!("the folder {folder} was missing and is there again, empty")),
     }
 }
 

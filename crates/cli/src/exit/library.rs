@@ -47,7 +47,10 @@ fn kind_of_store(error: &StoreError) -> Kind {
         | StoreError::KeyUnexpected { .. }
         | StoreError::BadKeyFile { .. } => Kind::WrongKey,
         StoreError::Unsupported { .. } => Kind::Unsupported,
-        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } | StoreError::ChunkMissing { .. } => Kind::Damaged,
+        StoreError::Damaged { .. }
+        | StoreError::ConfigLost { .. }
+        | StoreError::FoldersMissing { .. }
+        | StoreError::ChunkMissing { .. } => Kind::Damaged,
         _ => Kind::Failed,
     }
 }
@@ -59,6 +62,7 @@ fn safe_of_store(error: &StoreError) -> Option<&'static str> {
         | StoreError::WrongKey { .. }
         | StoreError::LastKey
         | StoreError::LockMissing { .. }
+        | StoreError::FoldersMissing { .. }
         | StoreError::Unsupported { .. } => "Nothing was changed.",
         StoreError::PacksGone { .. } | StoreError::ParentGone { .. } | StoreError::Verify { .. } => {
             "The repository is intact."
@@ -94,6 +98,10 @@ fn advice_of_store(error: &StoreError) -> Option<&'static str> {
         StoreError::LockMissing { .. } => {
             "Everything can be read without it. When no other treering is at work on this repository, `treering repair \
              config` makes it again."
+        }
+        StoreError::FoldersMissing { .. } => {
+            "Bring them back from another copy of the repository. Otherwise `treering repair config` makes them again, \
+             empty; then `treering check` says what was in them, and how to mend that."
         }
         StoreError::LastKey => "Add another key first: `treering key add`.",
         StoreError::PacksGone { .. } | StoreError::ParentGone { .. } => {

@@ -61,6 +61,91 @@ fn the_advice_about_a_damaged_pack_heals_it() {
 }
 
 #[test]
+fn missing_folders_are_found_and_made_again() {
+    for name in ["keys", "copy", "copy/keys", "records", "sessions", "tmp"] {
+        let (home, _) = home();
+        let folder = home.path("repository").join(name);
+        fs::remove_dir_all(&folder).unwrap();
+        home.run(["ls", "latest"]).expect(0);
+        let said = home.run(["check"]).expect(5).stderr;
+        assert!(said.contains("folders") && said.contains(name) && said.contains("repair config"), "{said}");
+        home.run(["prune", "--yes"]).expect(5);
+        home.backup();
+        home.run(["repair", "config"]).expect(0);
+        home.run(["check", "--read-data"]).expect(0);
+        home.run(["prune", "--yes"]).expect(0);
+    }
+}
+
+#[test]
+fn empty_folders_of_packs_may_be_missing_for_all_but_those_that_delete() {
+    let (home, _) = home();
+    for shard in fs::read_dir(home.path("repository/packs")).unwrap() {
+        // Only of those that are empty.
+        drop(fs::remove_dir(shard.unwrap().path()));
+    }
+    home.write("third", noise(3));
+    home.backup();
+    assert!(home.run(["prune"]).expect(5).stderr.contains("repair config"));
+    home.run(["repair", "index"]).expect(0);
+    home.run(["repair", "packs"]).expect(5);
+    home.run(["repair", "config"]).expect(0);
+    home.run(["check", "--read-data"]).expect(0);
+    home.run(["restore", "latest", "--target", "out"]).expect(0);
+    assert_same(&home.path("src"), &home.path("out"));
+}
+
+#[test]
+fn snapshots_that_are_gone_with_their_folder_are_not_taken_for_none() {
+    let (home, [first, _]) = home();
+    fs::remove_dir_all(home.path("repository/snapshots")).unwrap();
+    let before = home.packs();
+    for args in
+        [&["prune", "--yes"][..], &["prune", "--keep-last", "1", "--yes"], &["repair", "snapshots"], &["backup", "src"]]
+    {
+        let said = home.run(args).expect(5).stderr;
+        assert!(said.contains("snapshots") && said.contains("repair config"), "{args:?}: {said}");
+    }
+    home.run(["check"]).expect(5);
+    home.run(["repair", "config"]).expect(0);
+    let lost = home.run(["check"]).expect(5);
+    assert!(lost.stderr.contains("repair snapshots") && !lost.stdout.contains("prune frees"), "{lost:?}");
+    home.run(["prune", "--yes"]).expect(1);
+    assert_eq!(home.packs(), before);
+    home.run(["repair", "snapshots"]).expect(0);
+    assert_eq!(home.snapshots().len(), 2);
+    home.run(["restore", &first, "--target", "out"]).expect(0);
+    home.run(["check", "--read-data"]).expect(0);
+}
+
+#[test]
+fn a_place_without_a_config_stays_no_repository() {
+    let (home, _) = home();
+    fs::remove_file(home.path("repository/config")).unwrap();
+    fs::remove_dir_all(home.path("repository/copy")).unwrap();
+    home.run(["check"]).expect(10);
+    home.run(["-r", "key", "snapshots"]).expect(10);
+}
+
+#[test]
+fn something_else_in_place_of_the_config_is_damage() {
+    let (home, _) = home();
+    let config = home.path("repository/config");
+    let pipe = || assert!(std::process::Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let folder = || fs::create_dir(&config).unwrap();
+    let link = || std::os::unix::fs::symlink("/dev/zero", &config).unwrap();
+    for put in [&pipe as &dyn Fn(), &folder, &link] {
+        fs::remove_file(&config).unwrap();
+        put();
+        home.run(["ls", "latest"]).expect(0);
+        let said = home.run(["check"]).expect(5).stderr;
+        assert!(said.contains("error: config: its first copy cannot be used"), "{said}");
+        home.run(["repair", "config"]).expect(0);
+        home.run(["check"]).expect(0);
+    }
+}
+
+#[test]
 fn a_second_copy_that_is_damaged_is_stored_again_as_advised() {
     let (home, _) = home();
     let copies = home.packs().into_iter().filter(|pack| fs::read(pack).unwrap()[10] == 2);

@@ -80,6 +80,10 @@ impl CheckFinding {
             }
             (_, Severity::Note | Severity::Leftover) => "prune frees the space",
             (FindingPlace::Index, _) => "run `treering repair index`; nothing is lost",
+            (FindingPlace::Folders, _) => {
+                "bring the folders back from another copy of the repository; otherwise run `treering repair config`, which \
+                 makes them again, empty, and check again"
+            }
             (FindingPlace::Lock, _) => {
                 "when no other treering is at work on this repository, run `treering repair config`, which makes it again"
             }
@@ -192,9 +196,11 @@ impl Findings {
     pub(crate) fn add_store(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             let severity = match finding.place {
-                FindingPlace::Config | FindingPlace::Key(_) | FindingPlace::Lock | FindingPlace::Index => {
-                    Severity::Repairable
-                }
+                FindingPlace::Config
+                | FindingPlace::Key(_)
+                | FindingPlace::Folders
+                | FindingPlace::Lock
+                | FindingPlace::Index => Severity::Repairable,
                 _ => Severity::Damage,
             };
             self.add(finding.place, severity, &finding.detail, Affected::default());

@@ -67,6 +67,8 @@ pub fn repair_packs(
     options: &PackRepairOptions,
     progress: &dyn Progress,
 ) -> Result<PacksRepaired> {
+    // What is merely not there at the moment would count as lost.
+    repository.refuse_missing_folders()?;
     let targets = targets(repository, options, progress)?;
     let mode = if options.dry_run { SessionMode::DryRun } else { SessionMode::Store };
     // Its registration keeps others from taking the new packs for garbage until all is done.

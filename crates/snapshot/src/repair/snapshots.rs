@@ -112,6 +112,8 @@ pub fn repair_snapshots(
     options: &SnapshotRepairOptions,
     progress: &dyn Progress,
 ) -> Result<SnapshotsRepaired> {
+    // What is merely not there at the moment would count as lost.
+    repository.refuse_missing_folders()?;
     let mut repaired = SnapshotsRepaired::default();
     let known = bring_back(repository, options, &mut repaired, progress)?;
     repaired.copies = store_copies(repository, options, &known)?;

@@ -8,7 +8,7 @@
 
 use super::{Finding, FindingPlace, finding_detail};
 use crate::config::Config;
-use crate::error::{Result, StoreError};
+use crate::error::{Result, StoreError, enumerate};
 use crate::limits::CONFIG_MOST_BYTES;
 use crate::pack::PackName;
 use crate::record::RecordName;
@@ -90,8 +90,16 @@ pub(super) fn fits_name(storage: &dyn Storage, area: Area, name: &str) -> Result
 pub fn check_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
     let mut findings = check_config_copies(storage)?;
     findings.extend(check_keys(storage)?);
+    findings.extend(check_folders(storage)?);
     findings.extend(check_lock(storage)?);
     Ok(findings)
+}
+
+/// All folders must be there: what was in one that is missing is missing too.
+pub(super) fn check_folders(storage: &dyn Storage) -> Result<Option<Finding>> {
+    let missing = storage.missing_folders()?;
+    let detail = || format!("missing, with what was in them, if anything was: {}", enumerate(&missing));
+    Ok((!missing.is_empty()).then(|| Finding::new(FindingPlace::Folders, detail())))
 }
 
 /// The lock must be there, or nothing can be written.

@@ -186,7 +186,10 @@ fn a_pack_that_cannot_be_published_ends_the_flush() {
         let home = home();
         let session = start(&home.repository, None);
         put(&session, 0..20);
-        std::fs::remove_dir_all(home._folder.path().join("rings/packs")).unwrap();
+        let packs = home._folder.path().join("rings/packs");
+        std::fs::remove_dir_all(&packs).unwrap();
+        // The folder itself would be made again.
+        std::fs::write(&packs, b"").unwrap();
         let (sender, receiver) = bounded(1);
         std::thread::spawn(move || sender.send(session.flush()));
         let flushed = receiver.recv_timeout(std::time::Duration::from_secs(60)).expect("the flush hangs");

@@ -5,6 +5,9 @@
 //! (`O_TMPFILE`) until they are linked, so that a crash
 //! leaves nothing; where the file system cannot do that they are locked files in `tmp/`.
 //!
+//! A folder of an area that is missing, as archivers and object stores lose empty ones, holds nothing for readers, and is
+//! made again by the writer that needs it; not so `snapshots/`, beside which new snapshots would hide the loss of all.
+//!
 //! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -12,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 use super::foreign::name_of;
 use super::{Area, Held, IndexHome, Listed, LockMode, ObjectReader, Registered, Staged, Storage};
@@ -84,6 +87,43 @@ impl Folder {
         self.path(area, name).is_ok_and(|(home, _)| home == folder)
     }
 
+    /// Whether there is a repository at all: without a config a missing folder is no empty one, but perhaps an unmounted
+    /// disk.
+    fn is_there(&self) -> bool {
+        [Area::Config, Area::ConfigCopy].iter().any(|area| self.area(*area).join("config").symlink_metadata().is_ok())
+    }
+
+    /// What is in a folder of the repository; nothing if the folder is missing.
+    fn entries(&self, folder: &Path) -> Result<Vec<fs::DirEntry>> {
+        let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>();
+        match list() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_there() => Ok(Vec::new()),
+            listed => listed.map_err(StoreError::io("list", folder)),
+        }
+    }
+
+    /// Does what needs a folder; if that is missing, once more after making it again.
+    fn with_folder<T>(&self, folder: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_there() => {
+                DirBuilder::new().recursive(true).mode(OWNER_ONLY_FOLDER).create(folder)?;
+                above(folder)
+                    .take_while(|above| above.starts_with(&self.root))
+                    .try_for_each(|above| File::open(above)?.sync_all())?;
+                work()
+            }
+            done => done,
+        }
+    }
+
+    fn refuse_without_snapshots(&self) -> Result<()> {
+        let folder = self.area(Area::Snapshots);
+        match folder.try_exists() {
+            Ok(false) if self.is_there() => Err(StoreError::FoldersMissing { folders: vec!["snapshots".into()] }),
+            looked => looked.map(drop).map_err(StoreError::io("look at", folder)),
+        }
+    }
+
     fn all_folders(&self) -> Vec<PathBuf> {
         let fixed = ["", "copy", "keys", "copy/keys", "packs", "snapshots", "records", "sessions", "tmp", "index"];
         let mut folders: Vec<_> = fixed.iter().map(|name| self.root.join(name)).collect();
@@ -131,11 +171,17 @@ fn is_replaced_name(name: &str) -> bool {
     (stem == "config" || is_object_name(stem)) && is_number
 }
 
-/// Gives an object a second name in another folder, replacing nothing.
+/// Gives an object a second name in another folder, replacing nothing. What is no file at all, but a folder, can have one
+/// name only and gets a new one.
 fn link_aside(area: Area, name: &str, path: &Path, folder: &Path) -> Result<String> {
     for number in 1..=u16::MAX {
         let kept = if number == 1 { name.to_owned() } else { format!("{name}.{number}") };
-        match fs::hard_link(path, folder.join(&kept)) {
+        let named = match path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            true => rustix::fs::renameat_with(CWD, path, CWD, folder.join(&kept), RenameFlags::NOREPLACE)
+                .map_err(io::Error::from),
+            false => fs::hard_link(path, folder.join(&kept)),
+        };
+        match named {
             Ok(()) => return Ok(kept),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -192,7 +238,7 @@ impl Storage for Folder {
         }
         let mut listed = Vec::new();
         for folder in self.folders(area) {
-            list_folder(&folder, |name| self.is_at(area, name, &folder), &mut listed)?;
+            list_objects(self.entries(&folder)?, |name| self.is_at(area, name, &folder), &mut listed)?;
         }
         Ok(listed)
     }
@@ -201,8 +247,7 @@ impl Storage for Folder {
         let mut strangers = Vec::new();
         for area in NAMED_AREAS {
             for folder in self.folders(area) {
-                for entry in fs::read_dir(&folder).map_err(StoreError::io("list", &folder))? {
-                    let entry = entry.map_err(StoreError::io("list", &folder))?;
+                for entry in self.entries(&folder)? {
                     let is_object = entry.file_name().to_str().is_some_and(|name| self.is_at(area, name, &folder));
                     if !(is_object && entry.file_type().is_ok_and(|kind| kind.is_file())) {
                         let path = entry.path();
@@ -215,11 +260,34 @@ impl Storage for Folder {
         Ok(strangers)
     }
 
+    fn missing_folders(&self) -> Result<Vec<String>> {
+        let mut missing: Vec<PathBuf> = Vec::new();
+        for folder in self.all_folders() {
+            // The index makes its own.
+            let is_needed = folder != self.root && folder != self.root.join("index");
+            let is_told = missing.iter().any(|above| folder.starts_with(above));
+            let is_there = folder.try_exists().map_err(StoreError::io("look at", &folder))?;
+            if is_needed && !is_told && !is_there {
+                missing.push(folder);
+            }
+        }
+        let shown = |path: &PathBuf| path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
+        Ok(missing.iter().map(shown).collect())
+    }
+
+    fn make_folders(&self) -> Result<()> {
+        for folder in self.all_folders() {
+            let made = self.with_folder(&folder, || fs::metadata(&folder).map(drop));
+            made.map_err(StoreError::io("create", &folder))?;
+        }
+        Ok(())
+    }
+
     fn length(&self, area: Area, name: &str) -> Result<Option<u64>> {
         let (_, path) = self.path(area, name)?;
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
-            Ok(_) => Err(StoreError::damaged(path.display().to_string(), "it is not a regular file")),
+            Ok(_) => Err(not_a_file(&path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("look at", path)(e)),
         }
@@ -247,14 +315,19 @@ impl Storage for Folder {
     }
 
     fn stage(&self) -> Result<Box<dyn Staged>> {
-        let root = self.root.clone();
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(root.join("tmp"), flags, Mode::from_raw_mode(OWNER_ONLY_FILE)) {
+        let (folder, flags) = (self.root.join("tmp"), OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC);
+        let mode = Mode::from_raw_mode(OWNER_ONLY_FILE);
+        match self.with_folder(&folder, || Ok(rustix::fs::open(&folder, flags, mode)?)) {
             Ok(fd) => Ok(Box::new(StagedFile { folder: self.clone(), file: fd.into(), temporary: None })),
-            Err(e) if matches!(e.raw_os_error(), libc_codes::EOPNOTSUPP | libc_codes::EISDIR | libc_codes::EINVAL) => {
+            Err(e)
+                if matches!(
+                    e.raw_os_error(),
+                    Some(libc_codes::EOPNOTSUPP | libc_codes::EISDIR | libc_codes::EINVAL)
+                ) =>
+            {
                 self.stage_named()
             }
-            Err(e) => Err(StoreError::io("create a file in", root.join("tmp"))(e.into())),
+            Err(e) => Err(StoreError::io("create a file in", folder)(e)),
         }
     }
 
@@ -321,11 +394,13 @@ impl Storage for Folder {
     }
 
     fn register(&self, name: &str, bytes: &[u8]) -> Result<Box<dyn Registered>> {
+        self.refuse_without_snapshots()?;
         self.sweep();
-        let path = self.root.join("sessions").join(name);
+        let folder = self.root.join("sessions");
+        let path = folder.join(name);
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(OWNER_ONLY_FILE);
-        let file = options.open(&path).map_err(StoreError::io("create", &path))?;
+        let file = self.with_folder(&folder, || options.open(&path)).map_err(StoreError::io("create", &path))?;
         let mut session = SessionFile { file, path };
         match session.file.try_lock() {
             Ok(()) => {}
@@ -388,6 +463,7 @@ mod libc_codes {
     use rustix::io::Errno;
     pub(super) const EOPNOTSUPP: i32 = Errno::OPNOTSUPP.raw_os_error();
     pub(super) const EISDIR: i32 = Errno::ISDIR.raw_os_error();
+    pub(super) const ELOOP: i32 = Errno::LOOP.raw_os_error();
     pub(super) const EINVAL: i32 = Errno::INVAL.raw_os_error();
 }
 
@@ -420,9 +496,8 @@ fn fill_with_noise(file: &mut File, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-fn list_folder(folder: &Path, is_object: impl Fn(&str) -> bool, listed: &mut Vec<Listed>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
-        let entry = entry.map_err(StoreError::io("list", folder))?;
+fn list_objects(entries: Vec<fs::DirEntry>, is_object: impl Fn(&str) -> bool, listed: &mut Vec<Listed>) -> Result<()> {
+    for entry in entries {
         let Some(name) = entry.file_name().to_str().filter(|name| is_object(name)).map(String::from) else {
             continue;
         };
@@ -437,13 +512,22 @@ fn list_folder(folder: &Path, is_object: impl Fn(&str) -> bool, listed: &mut Vec
     Ok(())
 }
 
+fn not_a_file(path: &Path) -> StoreError {
+    StoreError::damaged(path.display().to_string(), "it is not a regular file")
+}
+
 fn open_object(area: Area, name: &str, path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    match options.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing { area, name: name.into() }),
-        opened => opened.map_err(StoreError::io("open", path)),
-    }
+    // A pipe in its place would keep whoever opens it waiting.
+    options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    let is_absent = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let file = match options.open(path) {
+        Err(e) if is_absent(&e) => return Err(StoreError::Missing { area, name: name.into() }),
+        Err(e) if e.raw_os_error() == Some(libc_codes::ELOOP) => return Err(not_a_file(path)),
+        opened => opened.map_err(StoreError::io("open", path))?,
+    };
+    let metadata = file.metadata().map_err(StoreError::io("look at", path))?;
+    if metadata.is_file() { Ok(file) } else { Err(not_a_file(path)) }
 }
 
 struct OpenObject {
@@ -523,10 +607,13 @@ impl Staged for StagedFile {
     }
 
     fn publish(self: Box<Self>, area: Area, name: &str) -> Result<()> {
-        let (_, path) = self.folder.path(area, name)?;
-        match self.link(&path) {
-            Err(rustix::io::Errno::EXIST) => Err(StoreError::Exists { area, name: name.into() }),
-            linked => linked.map_err(|e| StoreError::io("publish", path)(e.into())),
+        if area == Area::Snapshots {
+            self.folder.refuse_without_snapshots()?;
+        }
+        let (folder, path) = self.folder.path(area, name)?;
+        match self.folder.with_folder(&folder, || Ok(self.link(&path)?)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists { area, name: name.into() }),
+            linked => linked.map_err(StoreError::io("publish", path)),
         }
     }
 
@@ -603,6 +690,37 @@ mod tests {
         folder.remove(Area::Packs, &name('a')).unwrap();
         assert!(matches!(folder.open(Area::Packs, &name('a')), Err(StoreError::Missing { .. })));
         assert_eq!(folder.length(Area::Packs, &name('a')).unwrap(), None);
+    }
+
+    #[test]
+    fn a_missing_folder_is_empty_only_in_a_repository() {
+        let (_home, folder) = folder();
+        assert_eq!(folder.missing_folders().unwrap(), Vec::<String>::new());
+        for gone in ["keys", "packs", "snapshots", "sessions", "tmp"] {
+            fs::remove_dir_all(folder.root.join(gone)).unwrap();
+        }
+        // An unmounted disk looks like this.
+        assert!(folder.list(Area::Packs).is_err() && folder.stage().is_err());
+        assert!(!folder.root.join("tmp").exists());
+        put_config(&folder);
+        for area in [Area::Keys, Area::Packs, Area::Snapshots] {
+            assert_eq!(folder.list(area).unwrap(), []);
+        }
+        assert_eq!(folder.missing_folders().unwrap(), ["keys", "packs", "snapshots", "sessions", "tmp"]);
+        assert_eq!(folder.list_strangers().unwrap(), Vec::<String>::new());
+        put(&folder, Area::Packs, &name('a'), b"pack").unwrap();
+        assert_eq!(folder.list(Area::Packs).unwrap().len(), 1);
+        let snapshot = put(&folder, Area::Snapshots, &name('b'), b"snapshot");
+        assert!(matches!(snapshot, Err(StoreError::FoldersMissing { .. })), "{snapshot:?}");
+        assert!(matches!(folder.register(&name('c'), b"me"), Err(StoreError::FoldersMissing { .. })));
+        folder.make_folders().unwrap();
+        assert_eq!(folder.missing_folders().unwrap(), Vec::<String>::new());
+        put(&folder, Area::Snapshots, &name('b'), b"snapshot").unwrap();
+        drop(folder.register(&name('c'), b"me").unwrap());
+    }
+
+    fn put_config(folder: &Folder) {
+        fs::write(folder.root.join("config"), b"config").unwrap();
     }
 
     #[test]

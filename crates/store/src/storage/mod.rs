@@ -107,7 +107,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// If the listing may be incomplete. An empty list means that there is nothing.
+    /// If the listing may be incomplete. An empty list means that there is nothing; whoever deletes because of it asks
+    /// [`Storage::missing_folders`] first.
     fn list(&self, area: Area) -> Result<Vec<Listed>>;
 
     /// What lies in the areas and is no object, by its path for messages: nothing of the repository, in no order.
@@ -116,6 +117,25 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// If the listing may be incomplete.
     fn list_strangers(&self) -> Result<Vec<String>>;
+
+    /// Folders of the storage that should be there and are not, by their paths for messages. What was in them is gone with
+    /// them, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be known.
+    fn missing_folders(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Makes them again, empty and durably.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be made.
+    fn make_folders(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The length of an object; `None` if there is none of that name. Asks the storage, no cache.
     ///
