@@ -391,7 +391,8 @@ impl Repository {
 
 /// Key slots.
 impl Repository {
-    /// Adds a slot that opens with this; durable, in both copies, when it returns the slot's name.
+    /// Adds a slot that opens with this; durable, in both copies, when it returns the slot's name. If it fails, neither is
+    /// left, as far as they can be removed.
     ///
     /// # Errors
     ///
@@ -406,9 +407,27 @@ impl Repository {
         let draft = SlotDraft { repository: self.config.repository, cost, created, label };
         let bytes = Slot::new(&draft, unlock, &self.master, &*self.entropy)?.encode();
         let name = blake3::hash(&bytes).to_hex().to_string();
-        put(&*self.storage, Area::KeysCopy, &name, &bytes)?;
-        put(&*self.storage, Area::Keys, &name, &bytes)?;
-        Ok(name)
+        let mut copies = [Area::KeysCopy, Area::Keys].into_iter();
+        match copies.try_for_each(|area| put(&*self.storage, area, &name, &bytes)) {
+            Ok(()) => Ok(name),
+            Err(why) => {
+                // The first failure is the one to tell of.
+                drop(self.remove_slot(&name));
+                Err(why)
+            }
+        }
+    }
+
+    /// Removes both copies of a slot, as far as they are there.
+    fn remove_slot(&self, name: &str) -> Result<()> {
+        for area in [Area::Keys, Area::KeysCopy] {
+            match self.storage.remove(area, name) {
+                Ok(()) => self.storage.sync(area, &[name])?,
+                Err(StoreError::Missing { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
     }
 
     /// All slots.
@@ -450,14 +469,7 @@ impl Repository {
         if slots.len() == 1 {
             return Err(StoreError::LastKey);
         }
-        for area in [Area::Keys, Area::KeysCopy] {
-            match self.storage.remove(area, name) {
-                Ok(()) => self.storage.sync(area, &[name])?,
-                Err(StoreError::Missing { .. }) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(())
+        self.remove_slot(name)
     }
 }
 

@@ -128,6 +128,19 @@ fn a_place_without_a_config_stays_no_repository() {
 }
 
 #[test]
+fn a_key_that_could_not_be_added_opens_nothing() {
+    let (home, _) = home();
+    home.run(["key", "new-file", "other"]).expect(0);
+    let keys = home.path("repository/keys");
+    fs::rename(&keys, home.path("aside")).unwrap();
+    std::os::unix::fs::symlink("nowhere", &keys).unwrap();
+    home.run(["key", "add", "--new-key-file", "other"]).expect(1);
+    let mut other = home.command(["snapshots"]);
+    Ran::of(other.env("TREERING_KEY_FILE", home.path("other"))).expect(12);
+    home.run(["snapshots"]).expect(0);
+}
+
+#[test]
 fn something_else_in_place_of_the_config_is_damage() {
     let (home, _) = home();
     let config = home.path("repository/config");
