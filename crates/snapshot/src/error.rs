@@ -43,6 +43,20 @@ pub enum SnapshotError {
         /// What was asked for.
         selector: String,
     },
+    /// Snapshots cannot be read, and one of them may be the one that is meant.
+    #[error("{} cannot be read, and may be what `{selector}` means", .snapshots.join(", "))]
+    Unreadable {
+        /// What was asked for.
+        selector: String,
+        /// Those that cannot be read.
+        snapshots: Vec<String>,
+    },
+    /// Records cannot be read, each of which may keep a forgotten snapshot. Nothing was deleted.
+    #[error("{} cannot be read, and may keep forgotten snapshots", .records.join(", "))]
+    RecordsUnreadable {
+        /// Which.
+        records: Vec<String>,
+    },
     /// More than one snapshot fits.
     #[error("{prefix} is the beginning of {} snapshots: {}", .matches.len(), .matches.join(", "))]
     Ambiguous {

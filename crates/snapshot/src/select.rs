@@ -1,6 +1,7 @@
 //! Choosing snapshots: by name, by age, by time, by what they say; and finding a path in one.
 //!
-//! Invariant: what is chosen is one snapshot or an error that says why not; the beginning of a name is never guessed.
+//! Invariant: what is chosen is one snapshot or an error that says why not; the beginning of a name is never guessed, and
+//! nothing is chosen by age or time as long as a snapshot cannot be read: it may be the one that is meant.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -69,17 +70,30 @@ pub fn split_path(text: &str) -> (&str, Option<&Path>) {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::NoSnapshot`], [`SnapshotError::Ambiguous`], or what is wrong with the one that is meant.
+/// [`SnapshotError::NoSnapshot`], [`SnapshotError::Ambiguous`], [`SnapshotError::Unreadable`], or what is wrong with the
+/// one that is meant.
 pub fn resolve<'a>(all: &'a AllSnapshots, text: &str, filter: &Filter) -> Result<&'a Named> {
     let missing = || SnapshotError::NoSnapshot { selector: text.to_owned() };
-    match text.strip_prefix("latest") {
-        Some("") => latest(all, 0, filter).ok_or_else(missing),
-        Some(back) => {
-            let back = back.strip_prefix('~').and_then(|number| number.parse().ok()).ok_or_else(missing)?;
-            latest(all, back, filter).ok_or_else(missing)
-        }
-        None => by_name(all, text),
+    let Some(back) = text.strip_prefix("latest") else { return by_name(all, text) };
+    let back = match back {
+        "" => 0,
+        back => back.strip_prefix('~').and_then(|number| number.parse().ok()).ok_or_else(missing)?,
+    };
+    refuse_unreadable(all, text)?;
+    latest(all, back, filter).ok_or_else(missing)
+}
+
+/// For whoever chooses by more than names, called `what`: a snapshot that cannot be read may be what is meant.
+///
+/// # Errors
+///
+/// [`SnapshotError::Unreadable`] if there is one.
+pub fn refuse_unreadable(all: &AllSnapshots, what: &str) -> Result<()> {
+    if all.damaged.is_empty() {
+        return Ok(());
     }
+    let snapshots = all.damaged.iter().map(|(name, _)| format!("snapshot {}", name.short())).collect();
+    Err(SnapshotError::Unreadable { selector: what.to_owned(), snapshots })
 }
 
 fn latest<'a>(all: &'a AllSnapshots, back: usize, filter: &Filter) -> Option<&'a Named> {
@@ -108,8 +122,9 @@ fn readable(all: &AllSnapshots, name: SnapshotName) -> Result<&Named> {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::NoSnapshot`].
+/// [`SnapshotError::NoSnapshot`], [`SnapshotError::Unreadable`].
 pub fn at<'a>(all: &'a AllSnapshots, time: Time, filter: &Filter) -> Result<&'a Named> {
+    refuse_unreadable(all, "--at")?;
     let mut newest_first = all.snapshots.iter().rev();
     let found = newest_first.find(|(_, snapshot)| snapshot.time <= time && filter.matches(snapshot));
     found.ok_or_else(|| {
@@ -248,6 +263,20 @@ mod tests {
         assert!(
             matches!(resolve(&all, "cdcd", &none), Err(SnapshotError::Damaged { detail, .. }) if detail.contains("broken"))
         );
+    }
+
+    #[test]
+    fn nothing_is_chosen_by_age_beside_a_snapshot_that_cannot_be_read() {
+        let (mut all, none) = (example(), Filter::default());
+        all.damaged.push((SnapshotName::from_bytes([0xCD; 32]), SnapshotError::damaged("it", "broken")));
+        for found in
+            [resolve(&all, "latest", &none), resolve(&all, "latest~1", &none), at(&all, Time::default(), &none)]
+        {
+            assert!(
+                matches!(found, Err(SnapshotError::Unreadable { snapshots, .. }) if snapshots == ["snapshot cdcdcdcd"])
+            );
+        }
+        assert_eq!(seconds(resolve(&all, "abab01", &none)), 100);
     }
 
     #[test]

@@ -38,6 +38,21 @@ pub fn list(repository: &Repository) -> Result<Vec<(Named, Forgotten)>> {
     Ok(all)
 }
 
+/// For whoever must know all that was forgotten, to bring it back or to end that.
+///
+/// # Errors
+///
+/// [`SnapshotError::RecordsUnreadable`] if a record cannot be read that may keep a forgotten snapshot.
+pub fn refuse_damaged_records(repository: &Repository) -> Result<()> {
+    let damaged = repository.list_damaged_records()?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    Err(SnapshotError::RecordsUnreadable {
+        records: damaged.iter().map(|name| format!("record {}", name.short())).collect(),
+    })
+}
+
 /// Brings one back under its old name; it is there, durable, when this returns.
 ///
 /// # Errors

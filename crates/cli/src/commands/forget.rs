@@ -5,7 +5,7 @@
 
 use treering_snapshot::SnapshotName;
 use treering_snapshot::retention::{self, Policy, refuse_last_good};
-use treering_snapshot::select::Named;
+use treering_snapshot::select::{self, Named};
 
 use crate::args::ForgetArgs;
 use crate::choice;
@@ -49,6 +49,8 @@ fn refuse_contradictions(args: &ForgetArgs, has_policy: bool) -> Outcome {
 fn by_policy(context: &Context, opened: &Opened, args: &ForgetArgs, policy: &Policy) -> Outcome {
     let filter = snapshot_filter(&args.filter, &context.environment);
     let all = choice::all(&opened.repository, context.printer)?;
+    // What counts as the newest, and how many there are, cannot be told.
+    select::refuse_unreadable(&all, "the --keep-… options")?;
     let decided = retention::decide(&all.snapshots, &filter, policy, args.keep.group_by, &context.zone)?;
     let dropped = decided.iter().flat_map(|group| group.dropped().map(|decision| decision.snapshot.0));
     let dropped: Vec<SnapshotName> = dropped.collect();

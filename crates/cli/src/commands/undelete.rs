@@ -1,6 +1,6 @@
 //! `treering undelete`.
 //!
-//! Invariant: every name is resolved before anything is brought back.
+//! Invariant: every name is resolved before anything is brought back; a list that may lack something ends with an error.
 
 use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::select::{Filter, Named};
@@ -30,14 +30,26 @@ fn undelete(context: &Context, opened: &Opened, args: &UndeleteArgs) -> Outcome 
     let all = AllSnapshots { snapshots, damaged: Vec::new() };
     let is_list = args.snapshots.is_empty() && !args.all;
     let chosen = choice::several(&all, &args.snapshots, &Filter::default());
-    let chosen = chosen.map_err(|failure| failure.next("`treering undelete` lists what can be brought back."))?;
+    let chosen = match chosen {
+        Ok(chosen) => chosen,
+        Err(failure) => {
+            // What was asked for may be in a record that cannot be read.
+            library::refuse_damaged_records(&opened.repository)?;
+            return Err(failure.next("`treering undelete` lists what can be brought back."));
+        }
+    };
     let listener = Listener::silent(Task::Prune, context.printer);
     for (done, (name, _)) in chosen.iter().enumerate().filter(|_| !is_list) {
         let Some(kept) = forgotten.iter().find(|((kept, _), _)| kept == name) else { continue };
         let so_far = format!("{done} of the snapshots were brought back before that.");
         library::undelete(&opened.repository, kept, &listener).map_err(|error| Failure::from(error).safe(so_far))?;
     }
-    tell(context, &chosen, is_list)
+    tell(context, &chosen, is_list)?;
+    match args.snapshots.is_empty() {
+        // All that there is was asked for.
+        true => Ok(library::refuse_damaged_records(&opened.repository)?),
+        false => Ok(()),
+    }
 }
 
 fn tell(context: &Context, chosen: &[&Named], is_list: bool) -> Outcome {

@@ -116,9 +116,11 @@ fn kind_of_snapshot(error: &SnapshotError) -> Kind {
     match error {
         SnapshotError::Store(error) => kind_of_store(error),
         SnapshotError::Io { source, .. } => kind_of_io(source),
-        SnapshotError::Damaged { .. } | SnapshotError::NotWhole { .. } | SnapshotError::MoreThanSaid { .. } => {
-            Kind::Damaged
-        }
+        SnapshotError::Damaged { .. }
+        | SnapshotError::Unreadable { .. }
+        | SnapshotError::RecordsUnreadable { .. }
+        | SnapshotError::NotWhole { .. }
+        | SnapshotError::MoreThanSaid { .. } => Kind::Damaged,
         SnapshotError::Interrupted => process::interruption(),
         SnapshotError::BadPattern { .. }
         | SnapshotError::Ambiguous { .. }
@@ -131,9 +133,11 @@ fn kind_of_snapshot(error: &SnapshotError) -> Kind {
 fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
     match error {
         SnapshotError::NotWhole { .. } => Some("Nothing was deleted: what is needed cannot be told."),
-        SnapshotError::NothingWouldRemain | SnapshotError::TooMuch { .. } | SnapshotError::CannotBringBack { .. } => {
-            Some("Nothing was changed.")
-        }
+        SnapshotError::RecordsUnreadable { .. } => Some("Nothing was deleted."),
+        SnapshotError::NothingWouldRemain
+        | SnapshotError::TooMuch { .. }
+        | SnapshotError::CannotBringBack { .. }
+        | SnapshotError::Unreadable { .. } => Some("Nothing was changed."),
         SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
         SnapshotError::NotBroughtBack { .. } | SnapshotError::Mounted { .. } => Some("Nothing was restored."),
         _ => None,
@@ -155,6 +159,14 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         }
         SnapshotError::NothingToBackUp => "Check the paths; each is named above with the reason.",
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",
+        SnapshotError::Unreadable { .. } => {
+            "Run `treering repair snapshots` first, or name a snapshot by its id: `treering snapshots` lists those that can \
+             be read."
+        }
+        SnapshotError::RecordsUnreadable { .. } => {
+            "Run `treering repair snapshots`: it moves them aside, and what they may have kept counts as forgotten again, \
+             as far as there are second copies. `treering undelete` lists it then."
+        }
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
         SnapshotError::NotBroughtBack { .. } => "Stop whoever has it open, or restore to another place.",

@@ -61,6 +61,31 @@ fn the_advice_about_a_damaged_pack_heals_it() {
 }
 
 #[test]
+fn latest_is_refused_beside_a_snapshot_that_cannot_be_read() {
+    let (home, [first, second]) = home();
+    flip(&record(&home, &second));
+    for args in [
+        &["restore", "latest", "--target", "out"][..],
+        &["restore", "--at", "2200-01-01", "--target", "out"],
+        &["ls", "latest"],
+        &["ls", "latest~1"],
+        &["dump", "latest", "/"],
+        &["stats", "latest"],
+        &["forget", "latest"],
+        &["forget", "--keep-last", "1"],
+        &["prune", "--keep-last", "1"],
+    ] {
+        let said = home.run(args).expect(5).stderr;
+        assert!(said.contains("repair"), "{args:?}: {said}");
+    }
+    assert!(!home.path("out").exists() && record(&home, &first).exists());
+    home.run(["restore", &first, "--target", "out"]).expect(0);
+    home.run(["repair", "snapshots"]).expect(0);
+    home.run(["restore", "latest", "--target", "newest", "--verify"]).expect(0);
+    assert_same(&home.path("src"), &home.path("newest"));
+}
+
+#[test]
 fn missing_folders_are_found_and_made_again() {
     for name in ["keys", "copy", "copy/keys", "records", "sessions", "tmp"] {
         let (home, _) = home();
@@ -156,6 +181,24 @@ fn something_else_in_place_of_the_config_is_damage() {
         home.run(["repair", "config"]).expect(0);
         home.run(["check"]).expect(0);
     }
+}
+
+#[test]
+fn what_a_damaged_record_may_have_kept_is_not_pruned() {
+    let (home, [first, second]) = home();
+    home.run(["forget", &first]).expect(0);
+    let records = fs::read_dir(home.path("repository/records")).unwrap().map(|entry| entry.unwrap().path());
+    records.for_each(|record| flip(&record));
+    for args in [&["undelete"][..], &["undelete", &first], &["prune", "--yes"]] {
+        let said = home.run(args).expect(5).stderr;
+        assert!(said.contains("record") && said.contains("repair snapshots"), "{args:?}: {said}");
+    }
+    // What it may have kept stays forgotten.
+    home.run(["repair", "snapshots"]).expect(3);
+    home.run(["undelete", &first]).expect(0);
+    assert_eq!(home.snapshots().len(), 2);
+    assert!(record(&home, &second).exists());
+    home.run(["check", "--read-data"]).expect(0);
 }
 
 #[test]

@@ -93,7 +93,8 @@ impl<'r> Pruning<'r> {
     ///
     /// # Errors
     ///
-    /// [`SnapshotError::NotWhole`] if a snapshot cannot be read to its end, [`SnapshotError::NothingWouldRemain`].
+    /// [`SnapshotError::NotWhole`] if a snapshot cannot be read to its end, [`SnapshotError::RecordsUnreadable`],
+    /// [`SnapshotError::NothingWouldRemain`].
     pub fn start(
         repository: &'r Arc<Repository>,
         dropped: BTreeSet<SnapshotName>,
@@ -105,6 +106,7 @@ impl<'r> Pruning<'r> {
         if listing.snapshots.iter().all(|name| dropped.contains(name)) && !listing.packs.is_empty() {
             return Err(SnapshotError::NothingWouldRemain);
         }
+        crate::undelete::refuse_damaged_records(repository)?;
         let mut live = Live::new(repository);
         live.catch_up(&listing, &dropped, progress)?;
         let claimed = |name: &PackName| listing.sessions.iter().any(|session| session.packs.contains(name));
