@@ -103,7 +103,10 @@ impl SnapshotRef {
     fn parse(bytes: &[u8]) -> Result<Self, SelectorError> {
         let text = String::from_utf8_lossy(bytes);
         let Some(rest) = text.strip_prefix("latest") else {
-            return IdPrefix::parse(&text).map(SnapshotRef::Id);
+            return IdPrefix::parse(&text).map(SnapshotRef::Id).map_err(|error| match error {
+                SelectorError::NotAnId(text) => SelectorError::NotASnapshot(text),
+                other => other,
+            });
         };
         let back = match (rest, rest.strip_prefix('~')) {
             ("", _) => Some(0),
@@ -142,6 +145,8 @@ fn clean(path: &[u8]) -> Result<Vec<u8>, SelectorError> {
 pub(crate) enum SelectorError {
     /// Something else than hexadecimal digits.
     NotAnId(String),
+    /// Neither hexadecimal digits nor `latest`.
+    NotASnapshot(String),
     /// Fewer than [`MIN_ID_LEN`] digits.
     TooShort(String),
     /// More than [`FULL_ID_LEN`] digits.
@@ -155,7 +160,8 @@ pub(crate) enum SelectorError {
 impl fmt::Display for SelectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SelectorError::NotAnId(_) => {
+            SelectorError::NotAnId(_) => write!(f, "an id has hexadecimal digits only"),
+            SelectorError::NotASnapshot(_) => {
                 write!(f, "an id has hexadecimal digits only; `latest` and `latest~N` name snapshots by age")
             }
             SelectorError::TooShort(id) => write!(f, "`{id}` is too short: at least {MIN_ID_LEN} digits are needed"),
@@ -226,7 +232,8 @@ mod tests {
         assert!(matches!(parse("3f9"), Err(SelectorError::TooShort(_))));
         assert!(matches!(parse(&"a".repeat(65)), Err(SelectorError::TooLong(_))));
         for bad in ["", ":/x", "newest", "Latest", "3f9g", "\u{ff11}234", "3f9c 2a71"] {
-            assert!(matches!(parse(bad), Err(SelectorError::NotAnId(_))), "{bad}");
+            assert!(matches!(parse(bad), Err(SelectorError::NotASnapshot(_))), "{bad}");
         }
+        assert_eq!(IdPrefix::parse("zz").unwrap_err().to_string(), "an id has hexadecimal digits only");
     }
 }

@@ -86,6 +86,9 @@ fn drop_all(opened: &Opened, names: &[SnapshotName], dry_run: bool) -> Outcome {
 }
 
 fn so_far(dropped: usize) -> String {
+    if dropped == 0 {
+        return "Nothing was dropped.".to_owned();
+    }
     format!("{dropped} of the snapshots were dropped before that; the others are as they were.")
 }
 
