@@ -232,3 +232,20 @@ fn a_check_tells_lost_from_what_can_be_made_whole() {
     home.run(["repair", "snapshots"]).expect(0);
     home.run(["check"]).expect(0);
 }
+
+#[test]
+fn a_pack_that_is_lost_is_named_if_a_check_has_read_it() {
+    let (home, _) = home();
+    home.run(["check", "--read-data"]).expect(0);
+    let packs = home.packs();
+    let largest = packs.iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    let (name, aside) = (largest.file_name().unwrap().to_str().unwrap(), home.path("aside"));
+    fs::rename(largest, &aside).unwrap();
+    // What is read meanwhile does not forget it.
+    for args in [&["check"][..], &["check", "--read-data"], &["check"]] {
+        let said = home.run(args).expect(5).stdout;
+        assert!(said.contains(name) && said.contains("another copy of the repository"), "{args:?}: {said}");
+    }
+    fs::rename(&aside, largest).unwrap();
+    assert!(!home.run(["check"]).expect(0).stdout.contains(name));
+}

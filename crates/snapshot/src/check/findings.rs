@@ -78,6 +78,9 @@ impl CheckFinding {
                 "bring the folder `snapshots` back from another copy of the repository; otherwise run `treering repair \
                  snapshots`, which brings back what is whole"
             }
+            (FindingPlace::Pack(_), Severity::Note) => {
+                "if another copy of the repository has it, bring it back from there"
+            }
             (_, Severity::Note | Severity::Leftover) => "prune frees the space",
             (FindingPlace::Index, _) => "run `treering repair index`; nothing is lost",
             (FindingPlace::Folders, _) => {
@@ -183,6 +186,19 @@ impl Findings {
     pub(crate) fn has_error(&self, place: &FindingPlace) -> bool {
         let finding = self.by_place.get(place).and_then(|at| self.list.get(*at));
         finding.is_some_and(CheckFinding::is_error)
+    }
+
+    pub(super) fn is_any_chunk_lost(&self) -> bool {
+        self.list.iter().any(|finding| matches!(finding.place, FindingPlace::Chunk(_)) && finding.is_error())
+    }
+
+    /// Packs that were there once, where chunks are in no pack: the file to look for in another copy of the repository.
+    pub(super) fn add_gone(&mut self, packs: &[PackName]) {
+        let detail = "an earlier check has read it, and it is not there: it was pruned since, or is lost with the chunks \
+                      that are in no pack";
+        for name in packs {
+            self.add(FindingPlace::Pack(*name), Severity::Note, detail, Affected::default());
+        }
     }
 
     pub(super) fn broken_packs(&self) -> impl Iterator<Item = PackName> + '_ {

@@ -54,9 +54,15 @@ impl Ledger {
     }
 
     /// Drops all packs but these.
-    pub(super) fn retain(&mut self, packs: &[(PackName, u64)]) {
-        let present: HashSet<_> = packs.iter().map(|(name, _)| *name).collect();
-        self.times.retain(|name, _| present.contains(name));
+    pub(super) fn retain(&mut self, packs: &[(PackName, u64)], gone: &[PackName]) {
+        let kept: HashSet<_> = packs.iter().map(|(name, _)| name).chain(gone).collect();
+        self.times.retain(|name, _| kept.contains(name));
+    }
+
+    /// Packs that were verified once and are none of these.
+    pub(super) fn gone(&self, packs: &[(PackName, u64)]) -> Vec<PackName> {
+        let present: HashSet<_> = packs.iter().map(|(name, _)| name).collect();
+        self.times.keys().filter(|name| !present.contains(name)).copied().collect()
     }
 
     /// When a pack was verified. A clock that went wrong once must not keep a pack from being read for years: a time

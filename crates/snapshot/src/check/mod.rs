@@ -144,7 +144,10 @@ pub fn check(repository: &Repository, options: &CheckOptions<'_>, progress: &dyn
     let mut read = read?;
     // What is seen to be damaged on the way through the trees was not read by those others, and is as damaged.
     read.damaged.extend(structure.iter().flat_map(|structure| structure.findings.broken_packs()));
-    let mut verified = Verified { ledger_failed: records.learn(repository, &packs, &read), ..Verified::default() };
+    let is_any_lost = structure.as_ref().is_ok_and(|structure| structure.findings.is_any_chunk_lost());
+    let gone = if is_any_lost { records.ledger.gone(&packs) } else { Vec::new() };
+    let ledger_failed = records.learn(repository, (&packs, &gone), &read);
+    let mut verified = Verified { ledger_failed, ..Verified::default() };
     (verified.read_packs, verified.read_bytes) = (read.packs, read.bytes);
     let mut structure = structure?;
     ask(progress)?;
@@ -153,6 +156,7 @@ pub fn check(repository: &Repository, options: &CheckOptions<'_>, progress: &dyn
     if is_new || read.is_any_gone {
         structure = Structure::check(repository, (&base, &records), &read.findings, progress)?;
     }
+    structure.findings.add_gone(&gone);
     verified.count(&structure.packs, &records.ledger, data.max_age, seconds((options.clock)()));
     let unknown_files = repository.storage().list_strangers()?;
     Ok(CheckReport { records: records.count, unknown_files, verified, ..structure.report() })

@@ -50,17 +50,17 @@ impl Records {
         Ok(records)
     }
 
-    /// Writes into the ledger what was read. What kept it from being written, if anything did: that is no failure of the
+    /// Writes into the ledger what was read of the packs, and keeps what it says of those that are gone. What kept it from being written, if anything did: that is no failure of the
     /// check, for the next one only reads again what it need not.
     pub(super) fn learn(
         &mut self,
         repository: &Repository,
-        packs: &[(PackName, u64)],
+        (packs, gone): (&[(PackName, u64)], &[PackName]),
         read: &DataRead,
     ) -> Option<String> {
         read.verified.iter().for_each(|(name, time)| self.ledger.set(*name, *time));
         let unset = read.damaged.iter().filter(|name| self.ledger.unset(name)).count();
-        self.ledger.retain(packs);
+        self.ledger.retain(packs, gone);
         if read.verified.is_empty() && unset == 0 {
             return None;
         }
