@@ -216,7 +216,7 @@ fn an_index_without_room_is_a_full_disk_and_no_damage() {
     change(&tree, &mut random);
     treering.backup(&tree);
     // From no room at all to almost enough.
-    for free_kib in (0..200).step_by(8) {
+    for free_kib in (0..200).step_by(24) {
         let repository = treering.repository().display();
         disk.shell(&format!("rm -f '{repository}'/index/* '{0}/filler'", mounted.display()));
         disk.shell(&format!("dd if=/dev/zero of='{0}/room' bs=1k count={free_kib} 2>/dev/null", mounted.display()));

@@ -231,7 +231,11 @@ impl StoreError {
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::Index { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Index { source, .. } => {
+                // The other one is the memory that processes share, which is a file beside the database.
+                let full = [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR_SHMSIZE];
+                source.sqlite_error().is_some_and(|error| full.contains(&error.extended_code))
+            }
             Self::Poisoned { out_of_space, .. } => *out_of_space,
             _ => false,
         }
