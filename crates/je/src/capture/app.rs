@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use treering_snapshot::capture::{Application, Capture, Folder};
@@ -44,26 +45,55 @@ impl Application for Je {
     }
 }
 
-/// Whether there are log files, here or in data folders, and none of them is excluded: of an environment that is taken in
-/// part by the user's own will, nothing could be said.
+/// Whether this is an environment none of whose log files is excluded: of one that is taken in part by the user's own will,
+/// nothing could be said.
 fn is_environment(folder: &Folder<'_>) -> bool {
-    let mut logs = folder.names.iter().filter(|name| matches!(Name::of(name), Name::Log(_) | Name::Marker)).peekable();
-    let has_logs = logs.peek().is_some();
-    let is_whole = logs.all(|name| !(folder.is_excluded)(&folder.path.join(name), false));
-    let first = OsStr::new("data001");
-    let has_data = || folder.names.has(first) && names(&folder.path.join(first)).iter().any(is_log);
-    is_whole && (has_logs || has_data())
+    let is_excluded = |name: &OsStr| is_log(name) && (folder.is_excluded)(&folder.path.join(name), false);
+    has_environment(folder.path, || folder.names.iter()) && !folder.names.iter().any(is_excluded)
 }
 
-fn is_log(name: &OsString) -> bool {
-    matches!(Name::of(name), Name::Log(_))
+/// Whether this folder is that of an environment: JE's log is in it, or its data folders are.
+///
+/// # Errors
+///
+/// That it cannot be listed.
+pub fn is_home(folder: &Path) -> io::Result<bool> {
+    let names: Vec<OsString> = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    Ok(has_environment(folder, || names.iter().map(OsString::as_os_str)))
+}
+
+/// The log is in the folder itself, or in data folders. Of those any may be without a file just now, for the files go
+/// round; and a disk that is not mounted leaves an empty one. So JE's lock or settings beside a data folder are enough.
+/// Without them a log in any data folder is, unless that has a lock of its own, which JE makes in environments only.
+fn has_environment<'n, N: Iterator<Item = &'n OsStr>>(folder: &Path, all: impl Fn() -> N) -> bool {
+    if all().any(is_log) {
+        return true;
+    }
+    let data = || all().filter(|name| is_data_folder(folder, name));
+    match all().any(|name| matches!(Name::of(name), Name::Lock | Name::Properties)) {
+        true => data().next().is_some(),
+        false => data().any(|name| has_only_a_log(&folder.join(name))),
+    }
+}
+
+fn is_log(name: &OsStr) -> bool {
+    matches!(Name::of(name), Name::Log(_) | Name::Marker)
+}
+
+fn is_data_folder(folder: &Path, name: &OsStr) -> bool {
+    matches!(Name::of(name), Name::DataFolder(_)) && folder.join(name).is_dir()
+}
+
+fn has_only_a_log(folder: &Path) -> bool {
+    let names = names(folder);
+    names.iter().any(|name| is_log(name)) && !names.iter().any(|name| Name::of(name) == Name::Lock)
 }
 
 fn is_jes(folder: &Folder<'_>, name: &OsStr) -> bool {
     let path = folder.path.join(name);
     match Name::of(name) {
         Name::Log(_) | Name::Marker | Name::Lock => true,
-        Name::DataFolder(_) => path.is_dir(),
+        Name::DataFolder(_) => is_data_folder(folder.path, name),
         Name::Leftover => is_leftover(&path, name),
         Name::Properties | Name::Lookalike | Name::Foreign => false,
     }

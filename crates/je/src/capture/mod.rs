@@ -18,7 +18,7 @@ mod verdict;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use app::{Je, KIND};
+pub use app::{Je, KIND, is_home};
 pub(crate) use lock::Held;
 pub(crate) use pin::{Pinned, PinnedFile, Stamp};
 pub(crate) use read::{Outcome, Seen};

@@ -293,6 +293,76 @@ fn other_folders_are_left_alone() {
     for name in ["readme.jdb", "je.lck", "00000001.del"] {
         fs::write(folder.path().join(name), "").unwrap();
     }
-    fs::create_dir(folder.path().join("data001")).unwrap();
     assert!(claim(folder.path(), Options::default()).is_none());
+    fs::write(folder.path().join("data001"), "a file").unwrap();
+    assert!(claim(folder.path(), Options::default()).is_none());
+}
+
+/// Environments side by side that somebody has called so, and folders with nothing of JE's in them.
+#[test]
+fn folders_that_are_called_like_data_folders_make_no_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = small_log(17);
+    for inside in ["data001", "data002"] {
+        fs::create_dir(folder.path().join(inside)).unwrap();
+    }
+    assert!(claim(folder.path(), Options::default()).is_none() && !is_home(folder.path()).unwrap());
+    for inside in ["data001", "data002"] {
+        write(&folder.path().join(inside), &files);
+        fs::write(folder.path().join(inside).join("je.lck"), "").unwrap();
+    }
+    assert!(claim(folder.path(), Options::default()).is_none() && !is_home(folder.path()).unwrap());
+    assert!(is_home(&folder.path().join("data001")).unwrap());
+}
+
+/// A log of two files in the second and the third of three data folders.
+fn in_data_folders() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = vec![FileBuilder::new(1, 17, 0)];
+    let start = files[0].checkpoint_start();
+    let root = files[0].entry(crate::log::EntryType::ROOT, &[1; 20]);
+    files[0].checkpoint_end(start, Some(root), start);
+    files.push(FileBuilder::new(2, 17, files[0].last_entry()));
+    let record = files[1].record(30);
+    files[1].commit(7, 1_700_000_000_000, record);
+    for inside in ["data001", "data002", "data003"] {
+        fs::create_dir(folder.path().join(inside)).unwrap();
+    }
+    write(&folder.path().join("data002"), &files[..1]);
+    write(&folder.path().join("data003"), &files[1..]);
+    folder
+}
+
+#[test]
+fn an_environment_is_one_also_while_its_first_data_folder_has_no_file() {
+    let folder = in_data_folders();
+    let names: Vec<_> = ["data001", "data002", "data003"].map(PathBuf::from).to_vec();
+    assert_eq!(claim(folder.path(), Options::default()).unwrap().claimed(), &names[..]);
+    let got = capture(folder.path(), None);
+    assert_eq!(got.files.into_keys().collect::<Vec<_>>(), ["data002/00000001.jdb", "data003/00000002.jdb"]);
+    assert_eq!(got.conclusion.verdict, Verdict::Consistent, "{}", got.conclusion.detail);
+}
+
+/// As `je verify` has it: JE would not open it.
+#[test]
+fn an_environment_that_lacks_a_data_folder_is_not_called_consistent() {
+    let folder = in_data_folders();
+    fs::remove_dir(folder.path().join("data001")).unwrap();
+    let got = capture(folder.path(), None).conclusion;
+    assert_eq!(got.verdict, Verdict::Torn, "{}", got.detail);
+    assert!(got.detail.contains("data folder 001 is missing"), "{}", got.detail);
+}
+
+/// The disks are not mounted.
+#[test]
+fn an_environment_whose_data_folders_are_all_empty_is_one_without_a_log() {
+    for evidence in ["je.lck", "je.properties"] {
+        let folder = in_data_folders();
+        fs::write(folder.path().join(evidence), "").unwrap();
+        fs::remove_file(folder.path().join("data002/00000001.jdb")).unwrap();
+        fs::remove_file(folder.path().join("data003/00000002.jdb")).unwrap();
+        let got = capture(folder.path(), None).conclusion;
+        assert_eq!(got.verdict, Verdict::Torn, "{evidence}: {}", got.detail);
+        assert!(got.detail.contains("there are no log files"), "{}", got.detail);
+    }
 }
