@@ -15,6 +15,6 @@ mod options;
 pub mod restore;
 pub mod verify;
 
-pub use capture::{Je, KIND, is_home, is_unlocked};
+pub use capture::{Je, KIND, is_home, is_unlocked, lost};
 pub use error::Error;
 pub use options::Options;

@@ -23,7 +23,7 @@ pub(crate) use lock::Held;
 pub(crate) use pin::{Pinned, PinnedFile, Stamp};
 pub(crate) use read::{Outcome, Seen};
 pub(crate) use state::{Fingerprint, State, is_settled};
-pub use verdict::is_unlocked;
+pub use verdict::{is_unlocked, lost};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -359,10 +359,39 @@ fn an_environment_whose_data_folders_are_all_empty_is_one_without_a_log() {
     for evidence in ["je.lck", "je.properties"] {
         let folder = in_data_folders();
         fs::write(folder.path().join(evidence), "").unwrap();
+        let before = capture(folder.path(), None).conclusion;
+        assert_eq!(lost(&before.detail), None);
         fs::remove_file(folder.path().join("data002/00000001.jdb")).unwrap();
         fs::remove_file(folder.path().join("data003/00000002.jdb")).unwrap();
-        let got = capture(folder.path(), None).conclusion;
+        let got = capture(folder.path(), Some(&before.state)).conclusion;
         assert_eq!(got.verdict, Verdict::Torn, "{evidence}: {}", got.detail);
         assert!(got.detail.contains("there are no log files"), "{}", got.detail);
+        assert!(lost(&got.detail).unwrap().starts_with("committed entries of the last snapshot are gone: "));
     }
+}
+
+/// Its newest files lay on a disk that is not mounted now.
+#[test]
+fn what_the_parent_had_and_is_gone_is_told() {
+    let folder = in_data_folders();
+    let before = capture(folder.path(), None).conclusion;
+    fs::remove_file(folder.path().join("data003/00000002.jdb")).unwrap();
+    let got = capture(folder.path(), Some(&before.state)).conclusion;
+    assert_eq!(got.verdict, Verdict::Consistent, "{}", got.detail);
+    let lost = lost(&got.detail).unwrap();
+    assert!(lost.starts_with("committed entries of the last snapshot are gone: its last one, 0x2/"), "{lost}");
+    assert_eq!(super::lost(&capture(folder.path(), Some(&got.state)).conclusion.detail), None);
+}
+
+/// What had not been committed need not be there after a crash.
+#[test]
+fn entries_behind_the_last_commit_are_not_called_committed() {
+    let (folder, files) = environment();
+    let mut longer = files[3].clone();
+    longer.record(30);
+    write(folder.path(), &[longer]);
+    let before = capture(folder.path(), None).conclusion;
+    write(folder.path(), &files[3..]);
+    let got = capture(folder.path(), Some(&before.state)).conclusion;
+    assert!(lost(&got.detail).unwrap().starts_with("entries of the last snapshot are gone: "), "{}", got.detail);
 }

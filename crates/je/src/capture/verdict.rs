@@ -9,16 +9,24 @@ use treering_snapshot::capture::{Conclusion, Verdict};
 use super::lock::NotLocked;
 use super::state::{State, is_settled};
 use super::{Locking, PinnedSource, Taken};
-use crate::log::{Commit, Lsn};
-use crate::verify::{Report, Severity, Verifier};
+use crate::log::{Commit, EntryType, Lsn};
+use crate::verify::{Report, Severity, Verifier, kind_in};
 
 /// How the detail of a capture without the readers' lock begins.
 const UNLOCKED: &str = "unlocked";
+
+/// How it is said that the log lacks what the parent had.
+const LOST: &str = "entries of the last snapshot are gone";
 
 /// Whether a capture whose detail this is had to do without JE's readers' lock. It may be consistent all the same, by
 /// the argument in `pin.rs`: that needs the files open, and one machine; on a file system of several the verdict is unknown.
 pub fn is_unlocked(detail: &str) -> bool {
     detail.starts_with(UNLOCKED)
+}
+
+/// The clause of a detail that says what of the parent snapshot is not in the log any more, if something is.
+pub fn lost(detail: &str) -> Option<&str> {
+    detail.split("; ").find(|clause| clause.contains(LOST))
 }
 
 /// Judges what was read.
@@ -106,9 +114,7 @@ impl Taken {
         if self.cut_off > 0 {
             said.push(format!("{} bytes at the end were no whole entry yet and were left out", self.cut_off));
         }
-        if let Some(why) = self.new_time_line() {
-            said.push(format!("a new time line: {why}"));
-        }
+        said.extend(self.new_time_line());
         said.push(match report.is_closed() {
             true => "it was closed properly".to_owned(),
             false => format!("recovery reads {} bytes", report.recovery_bytes),
@@ -117,18 +123,35 @@ impl Taken {
         said
     }
 
-    /// Why this log does not continue the parent's, if it does not.
+    /// That this log does not continue the parent's, and why, if it does not.
     fn new_time_line(&self) -> Option<String> {
         let previous = self.previous.as_ref()?;
         let (last, checksum) = previous.last_entry?;
         let began = |number: &u32| self.headers.get(number).map(|header| header.time_ms);
-        let again = previous.headers.iter().find(|(number, time)| began(number).is_some_and(|found| found != **time));
-        if let Some((number, _)) = again {
-            return Some(format!("{number:08x}.jdb was begun at another time than in the parent snapshot"));
+        let is_another = |(number, time): &(&u32, &i64)| began(number).is_some_and(|found| found != **time);
+        let another = previous.headers.iter().find(is_another).map(|(number, _)| *number);
+        let is_behind = self.pinned.last().is_none_or(|file| last.file > file.number);
+        let why = match another {
+            Some(number) => format!("{number:08x}.jdb was begun at another time than in it"),
+            None if is_behind || self.pinned.files.contains_key(&last.file) && !self.has(last, checksum) => {
+                format!("its last one, {last}, is not in the log any more")
+            }
+            None => return None,
+        };
+        let is_gone =
+            |commit: Commit| another.is_some_and(|from| commit.lsn.file >= from) || !self.has_commit(commit.lsn);
+        let committed = if previous.last_commit.is_some_and(is_gone) { "committed " } else { "" };
+        Some(format!("{committed}{LOST}: {why} (a new time line)"))
+    }
+
+    /// Whether a commit is at this place. One in a file that is below the others may have been cleaned.
+    fn has_commit(&self, lsn: Lsn) -> bool {
+        match self.pinned.files.get(&lsn.file) {
+            Some(file) => {
+                file.open().is_ok_and(|file| kind_in(&file, lsn.offset).ok().flatten() == Some(EntryType::COMMIT))
+            }
+            None => self.pinned.last().is_some_and(|last| lsn.file < last.number),
         }
-        let end = self.pinned.last().map(|file| file.number)?;
-        let is_cut = last.file > end || self.pinned.files.contains_key(&last.file) && !self.has(last, checksum);
-        is_cut.then(|| format!("the parent's last entry, {last}, is not in it any more"))
     }
 
     /// Whether an entry with this checksum begins there.

@@ -21,6 +21,7 @@ pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome
         true => context.printer.json(&Message::BackupSummary(summary(context, args, outcome)))?,
         false => print(context.printer, args, outcome)?,
     }
+    losses(&outcome.snapshot.applications).iter().for_each(|lost| context.printer.warn(lost));
     verdict(outcome)
 }
 
@@ -80,6 +81,17 @@ fn summary(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Bac
         healed_bytes: outcome.healed.bytes,
         apps: outcome.snapshot.applications.iter().map(objects::app).collect(),
     }
+}
+
+/// What is no doubt about the copy, and may be a loss all the same: an environment that lacks what its parent had.
+fn losses(applications: &[AppEntry]) -> Vec<String> {
+    let environments = applications.iter().filter(|app| app.kind == treering_je::KIND);
+    let lost = environments.filter_map(|app| Some((&app.path, treering_je::lost(&app.detail)?)));
+    lost.map(|(path, lost)| {
+        let path = String::from_utf8_lossy(path);
+        format!("je {path}: {lost}. If nobody has restored it, files are missing, or a disk of it: older snapshots have them")
+    })
+    .collect()
 }
 
 /// Missing files outweigh a doubtful application; both are said.
