@@ -124,6 +124,24 @@ fn a_standby_looks_like_its_home_and_is_no_mount_point() {
 }
 
 #[test]
+fn of_two_hosts_with_the_same_path_one_is_followed() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
+    Environment::create(&home, 100, 1).unwrap();
+    for host in ["one", "two"] {
+        run(treering.command("backup").args(["--host", host]).arg(&home)).expect(0);
+    }
+    let follow = |host: &[&str]| {
+        let mut command = treering.command("je");
+        command.arg("failover").arg(&home).arg("--to").arg(&standby).args(["--from-snapshots", "--once"]).args(host);
+        run(&mut command)
+    };
+    assert!(follow(&[]).expect(2).to_string().contains("--host"));
+    follow(&["--host", "two"]).expect(0);
+}
+
+#[test]
 fn snapshots_of_a_watch_become_a_standby() {
     let temp = tempfile::tempdir().unwrap();
     let treering = Treering::init(temp.path());

@@ -141,6 +141,38 @@ fn an_environment_with_another_one_beneath_it_is_picked_by_its_path() {
     assert!(!picked.is_empty() && picked.iter().all(|range| range["path"] == home.to_str().unwrap()), "{picked:?}");
 }
 
+/// Also when it is brought back to a moment or followed; the one beneath it comes as the snapshot has it.
+#[test]
+fn an_environment_with_another_one_beneath_it_comes_back_to_a_moment() {
+    let temp = tempfile::tempdir().unwrap();
+    let (treering, home) = (Treering::init(temp.path()), temp.path().join("je"));
+    unpack("je-7.5.11.tar.zst", &home);
+    let mut load = Load::start(&home.join("sub"), &temp.path().join("acknowledged"), PACE).unwrap();
+    load.wait_for(1500).unwrap();
+    load.stop().unwrap();
+    let inner = Listing::read(&home.join("sub")).unwrap();
+    assert!(inner.last() > Listing::read(&home).unwrap().last());
+    treering.backup(&home);
+    let all = ranges(&treering, &home);
+    let moment = all[0]["last_commit"]["lsn"].as_str().unwrap();
+    let shown = home.to_str().unwrap();
+    for (name, which) in [("by path", &["--path", shown][..]), ("by snapshot", &[&format!("latest:{shown}")])] {
+        let target = temp.path().join(name);
+        let mut command = treering.command("restore");
+        run(command.args(which).args(["--je-lsn", moment, "--target"]).arg(&target)).expect(0);
+        assert_eq!(Listing::read(&target.join("sub")).unwrap().files, inner.files);
+        let found = check(&target.join("sub")).unwrap();
+        assert_eq!(found.sum, found.expected);
+    }
+    let mut command = treering.command("je");
+    command.arg("failover").arg(&home).arg("--to").arg(temp.path().join("standby"));
+    run(command.args(["--from-snapshots", "--once"])).expect(0);
+    // The path above still names both.
+    let mut command = treering.command("restore");
+    command.args(["--je-lsn", moment, "--path"]).arg(temp.path()).arg("--target").arg(temp.path().join("neither"));
+    assert_ne!(run(&mut command).status.code(), Some(0));
+}
+
 /// JE opens the environment, has lost commits, and says nothing.
 #[test]
 fn what_je_drops_without_a_word_is_an_error_that_names_the_commits() {

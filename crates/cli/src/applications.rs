@@ -83,7 +83,9 @@ pub(crate) fn je_restorer(
     let Some(moment) = moment else { return Ok(Box::new(restorer)) };
     let is_restored = |path: &PathBuf| roots.iter().any(|root| path.starts_with(&root.path));
     let restored: Vec<PathBuf> = environments(named).into_iter().filter(is_restored).collect();
-    if restored != [moment.path()] {
+    // One beneath it belongs to its folder, and comes as the snapshot has it.
+    let is_one = restored.iter().any(|path| path == moment.path());
+    if !is_one || !restored.iter().all(|path| path.starts_with(moment.path())) {
         return Err(Failure::usage("a moment is for one JE environment, which is restored as a whole")
             .next(format!("Pick it with --path {}.", moment.path().display())));
     }

@@ -206,6 +206,10 @@ pub(crate) struct JeFailoverArgs {
     /// no repository is needed.
     #[arg(long)]
     pub(crate) from_snapshots: bool,
+
+    /// With --from-snapshots, the host of the environment, where several have one of this path. [env: TREERING_HOST]
+    #[arg(short = 'H', long, value_name = "HOST", requires = "from_snapshots")]
+    pub(crate) host: Option<String>,
 }
 
 /// The command line of `backup` by itself, for a command that consists of backups.

@@ -26,7 +26,7 @@ use treering_snapshot::with_causes;
 use crate::KIND;
 use crate::capture::{Fingerprint, Outcome, PinnedFile, Seen, Stamp, State, is_settled};
 use crate::error::{Error, io_error};
-use crate::log::{Checkpoint, Commit, Listing, Lsn, Name};
+use crate::log::{Checkpoint, Commit, Listing, Lsn, log_number};
 
 /// The application that hands files over.
 pub trait Partner: Send + Sync {
@@ -74,19 +74,10 @@ impl Handover {
     ///
     /// If a name is none of a file of the log, or there is none.
     pub fn numbers(&self) -> Result<BTreeMap<u32, PathBuf>, BadSet> {
-        let number = |name: &PathBuf| number(name).ok_or_else(|| BadSet::NotALogFile { name: name.clone() });
+        let number = |name: &PathBuf| log_number(name).ok_or_else(|| BadSet::NotALogFile { name: name.clone() });
         let files = self.files.iter().map(|name| Ok((number(name)?, name.clone())));
         let files = files.collect::<Result<BTreeMap<_, _>, _>>()?;
         if files.is_empty() { Err(BadSet::Empty) } else { Ok(files) }
-    }
-}
-
-fn number(name: &Path) -> Option<u32> {
-    let folder = name.parent().unwrap_or(Path::new(""));
-    let is_placed = folder.as_os_str().is_empty() || matches!(Name::of(folder.as_os_str()), Name::DataFolder(_));
-    match Name::of(name.file_name()?) {
-        Name::Log(number) if is_placed => Some(number),
-        _ => None,
     }
 }
 
@@ -331,7 +322,7 @@ mod tests {
             ("00000005.JDB", None),
             ("", None),
         ] {
-            assert_eq!(number(Path::new(name)), expected, "{name}");
+            assert_eq!(log_number(Path::new(name)), expected, "{name}");
         }
     }
 

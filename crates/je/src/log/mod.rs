@@ -29,7 +29,7 @@ pub use entry::{Entry, EntryHeader, EntryType, FileHeader};
 pub use items::{CheckpointEnd, CheckpointStart, Item, Outcome, RestoreRequired, TransactionEnd};
 pub use listing::{Listed, Listing, Remark};
 pub use lsn::{Lsn, ParseLsnError};
-pub use names::{MARKER_FILE, Name, data_folder, data_folder_name, file_name};
+pub use names::{MARKER_FILE, Name, data_folder, data_folder_name, file_name, log_number};
 pub use scan::{Scanner, scan};
 pub use summary::{Behind, Checkpoint, Commit, Damage, Fault, FileSummary};
 

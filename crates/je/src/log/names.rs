@@ -3,7 +3,7 @@
 //! Owns the rules of `log/FileManager.java` and `log/JEFileFilter.java`. Never looks at a file.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The number of the file that says that a network restore has not ended (`log/RestoreMarker.java`).
 pub const MARKER_FILE: u32 = 0x7fff_ffff;
@@ -93,6 +93,16 @@ fn is_digits(text: &str) -> bool {
 /// The name of a file of the log.
 pub fn file_name(number: u32) -> String {
     format!("{number:08x}.jdb")
+}
+
+/// The number of the file of the log at this path, relative to its environment: what lies elsewhere beneath it is none of it.
+pub fn log_number(path: &Path) -> Option<u32> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let is_placed = folder.as_os_str().is_empty() || matches!(Name::of(folder.as_os_str()), Name::DataFolder(_));
+    match Name::of(path.file_name()?) {
+        Name::Log(number) if is_placed => Some(number),
+        _ => None,
+    }
 }
 
 /// In which data folder a file lies, where there are `folders` of them: `data00N`, N being its number modulo their

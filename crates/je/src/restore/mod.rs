@@ -22,7 +22,7 @@ use treering_snapshot::record::AppEntry;
 use treering_snapshot::restore::{Hold, Layer, Place, Proof, Refusal, Restorer, Unit};
 
 use crate::KIND;
-use crate::log::{Listing, Name};
+use crate::log::{Listing, log_number};
 use crate::moment::Position;
 
 /// Brings environments back; with a cut, one environment.
@@ -53,7 +53,8 @@ impl JeRestorer {
         Self::default()
     }
 
-    /// Cuts the environment, which must be the only one that is restored.
+    /// Cuts the environment, which must be the only one that is restored but for those beneath it, which come as they are in
+    /// the snapshot that is the base.
     #[must_use]
     pub fn cut(mut self, cut: PlannedCut) -> Self {
         self.cut = Some(cut);
@@ -94,8 +95,8 @@ impl Restorer for JeRestorer {
         let Some(cut) = &self.cut else { return vec![Layer { snapshot, takes: None }] };
         let (last, newer) = (cut.at.file, cut.newer.as_ref());
         let first_of_newer = newer.map_or(u32::MAX, |(first, _)| *first);
-        let in_base = move |path: &Path| number(path).is_none_or(|file| file <= last && file < first_of_newer);
-        let in_newer = move |path: &Path| number(path).is_some_and(|file| file <= last && file >= first_of_newer);
+        let in_base = move |path: &Path| log_number(path).is_none_or(|file| file <= last && file < first_of_newer);
+        let in_newer = move |path: &Path| log_number(path).is_some_and(|file| file <= last && file >= first_of_newer);
         let base = Layer { snapshot: &cut.base, takes: Some(Box::new(in_base)) };
         let newer = newer.map(|(_, snapshot)| Layer { snapshot, takes: Some(Box::new(in_newer)) });
         std::iter::once(base).chain(newer).collect()
@@ -131,13 +132,5 @@ impl Restorer for JeRestorer {
             proof.detail = format!("{}; {checked}", proof.detail);
         }
         Ok(proof)
-    }
-}
-
-/// The number of a file of the log; other files have none.
-fn number(path: &Path) -> Option<u32> {
-    match Name::of(path.file_name()?) {
-        Name::Log(number) => Some(number),
-        _ => None,
     }
 }

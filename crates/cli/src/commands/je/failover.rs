@@ -102,7 +102,8 @@ fn newest(
     failover: &Failover,
     last: &Cell<Option<SnapshotName>>,
 ) -> Outcome {
-    let filter = snapshot_filter(&SnapshotFilterArgs::default(), &context.environment);
+    let wanted = SnapshotFilterArgs { host: args.host.iter().cloned().collect(), ..SnapshotFilterArgs::default() };
+    let filter = snapshot_filter(&wanted, &context.environment);
     let all = choice::all(&opened.repository, context.printer)?;
     let history = only(histories(&all, &filter, &[paths::absolute(&args.folder)?]))?;
     let Some(named) = history.snapshots.last().filter(|(name, _)| last.get() != Some(*name)) else { return Ok(()) };

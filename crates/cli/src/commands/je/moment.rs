@@ -125,7 +125,7 @@ pub(crate) fn only(mut found: Vec<History>) -> Result<History, Failure> {
             found.push(history);
             let names: Vec<_> = found.iter().map(|one| format!("{} of {}", one.path.display(), one.host)).collect();
             Err(Failure::usage(format!("there are several JE environments: {}", names.join(", ")))
-                .next("Pick one with --path and --host."))
+                .next("Pick one with its own path and, where hosts have the same, --host."))
         }
     }
 }

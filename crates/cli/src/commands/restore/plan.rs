@@ -46,11 +46,11 @@ impl<'a> Plan<'a> {
         let selector = args.positional.as_ref().or(args.snapshot.as_ref());
         let named = snapshot(context, args, selector, &all, &filter)?;
         let goal = args.je.goal(&context.zone)?;
-        let choose = |goal| Moment::choose(context, opened, &all, &filter, named, &wanted, goal);
+        let sub_paths = sub_paths(selector, wanted)?;
+        let choose = |goal| Moment::choose(context, opened, &all, &filter, named, &sub_paths, goal);
         let moment = goal.map(choose).transpose()?;
         let named = named.or(moment.as_ref().map(Moment::base)).cloned();
         let named = named.ok_or_else(|| Failure::usage("no snapshot was named"))?;
-        let sub_paths = sub_paths(selector, wanted)?;
         let full_paths = args.full_paths || args.original || sub_paths.len() > 1;
         let roots = roots(opened, &named, &sub_paths, full_paths)?;
         let target = match &args.target {
