@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use treering_tests::{Campaign, Running, SmallDisk, Treering, run};
+use treering_workloads::Access;
 use treering_workloads::je::Environment;
 use treering_workloads::je_load::{Load, Pace, check};
 
@@ -121,6 +122,46 @@ fn a_standby_looks_like_its_home_and_is_no_mount_point() {
     let refused = run(&mut follow(&treering.through(&words), &home, &mounted)).expect(1);
     assert!(refused.to_string().contains("is a mount point"), "{refused}");
     run(&mut follow(&treering.through(&words), &home, &mounted.join("standby"))).expect(0);
+}
+
+/// Of what is not there nothing is followed, and no home holds its own standby.
+#[test]
+fn a_home_that_is_none_and_a_standby_in_its_own_home_are_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (home, standby) = (temp.path().join("je"), temp.path().join("standby"));
+    let nothing = temp.path().join("nothing");
+    let refused = run(&mut follow(&treering, &nothing, &standby)).expect(1).to_string();
+    assert!(refused.contains("there is no JE environment in") && refused.contains("none was made"), "{refused}");
+    std::fs::create_dir(&nothing).unwrap();
+    run(&mut follow(&treering, &nothing, &standby)).expect(1);
+    let mut watch = treering.command("je");
+    let refused = run(watch.arg("watch").arg(&nothing).arg("--once")).expect(1).to_string();
+    assert!(refused.contains("there is no JE environment in"), "{refused}");
+    assert!(treering.snapshots().is_empty() && !standby.exists());
+    Environment::create(&home, 100, 1).unwrap();
+    let records = Environment::open(&home).unwrap().count(Access::ReadOnly).unwrap();
+    treering.backup(&home);
+    std::os::unix::fs::symlink(&home, temp.path().join("link")).unwrap();
+    let from_snapshots = |standby: &Path| {
+        let mut command = treering.command("je");
+        command.arg("failover").arg(&home).arg("--to").arg(standby).args(["--from-snapshots", "--once"]);
+        command
+    };
+    let before = std::fs::read_dir(&home).unwrap().count();
+    for inside in [home.clone(), home.join("sub/standby"), temp.path().join("link/standby")] {
+        let refused = run(&mut follow(&treering, &home, &inside)).expect(2).to_string();
+        assert!(refused.contains("in the environment") && refused.contains("beside it"), "{refused}");
+        let of_snapshots = run(&mut from_snapshots(&inside));
+        assert_ne!(of_snapshots.status.code(), Some(0), "{of_snapshots}");
+    }
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), before);
+    // On another machine the standby may have the home's path.
+    std::fs::remove_dir_all(&home).unwrap();
+    for _ in 0..2 {
+        run(&mut from_snapshots(&home)).expect(0);
+    }
+    assert_eq!(Environment::open(&home).unwrap().count(Access::ReadOnly).unwrap(), records);
 }
 
 #[test]

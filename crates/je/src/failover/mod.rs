@@ -82,6 +82,14 @@ pub enum FailoverError {
         /// The home, or its path in the snapshot.
         home: PathBuf,
     },
+    /// The standby would be a part of its own home.
+    #[error("the standby {} lies in the environment {} itself", .standby.display(), .home.display())]
+    Within {
+        /// The folder of the standby.
+        standby: PathBuf,
+        /// The home.
+        home: PathBuf,
+    },
     /// A file is damaged; a standby with it would be no standby.
     #[error("{} is damaged at byte {offset}: {detail}", .path.display())]
     Damaged {
@@ -157,6 +165,7 @@ impl Failover {
     ///
     /// See [`FailoverError`]; the standby is as it was.
     pub fn follow(&self, home: &Path, lock_wait: Duration) -> Result<Pass, FailoverError> {
+        self.refuse_within(home, &real(&self.standby))?;
         let mut copied = self.pass(&mut Home::fix(home, lock_wait)?)?;
         copied.pass.behind = Some(copied.measure(home));
         Ok(copied.pass)
@@ -168,7 +177,19 @@ impl Failover {
     ///
     /// See [`FailoverError`]; the standby is as it was.
     pub fn follow_snapshot(&self, snapshot: &InSnapshot, contents: &mut dyn Contents) -> Result<Pass, FailoverError> {
+        // On another machine the home's place may be the standby's; nothing may lie in a home that is here.
+        if crate::is_home(&snapshot.path).is_ok_and(|is_home| is_home) {
+            real(&self.standby).parent().map_or(Ok(()), |folder| self.refuse_within(&snapshot.path, folder))?;
+        }
         Ok(self.pass(&mut origin::Stored { snapshot, contents })?.pass)
+    }
+
+    /// A standby in its home would come into every backup of it, and into the next standby.
+    fn refuse_within(&self, home: &Path, folder: &Path) -> Result<(), FailoverError> {
+        match folder.starts_with(real(home)) {
+            true => Err(FailoverError::Within { standby: self.standby.clone(), home: home.to_owned() }),
+            false => Ok(()),
+        }
     }
 
     fn pass(&self, origin: &mut dyn Origin) -> Result<Copied, FailoverError> {
@@ -212,6 +233,12 @@ enum Found {
     /// It was read before: its header, and how long it is.
     Known(FileHeader, u64),
     Read(Box<FileSummary>),
+}
+
+/// The path without links; what of it does not exist has none.
+fn real(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
+    there.map_or_else(|| path.to_owned(), |(part, real)| real.join(path.strip_prefix(part).unwrap_or(Path::new(""))))
 }
 
 fn header(path: &Path) -> Option<FileHeader> {

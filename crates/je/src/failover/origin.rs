@@ -87,6 +87,9 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn fix(home: &Path, lock_wait: Duration) -> Result<Self, FailoverError> {
+        if !home.is_dir() {
+            return Err(FailoverError::NoEnvironment { home: home.to_owned() });
+        }
         let held = Held::reader(&home.join("je.lck"), lock_wait).ok();
         let pinned = Pinned::take(home, held.is_some())?;
         match pinned.needs_lock() {

@@ -1,6 +1,7 @@
 //! `treering je failover`.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 use treering_je::failover::{Failover, FailoverError, Pass};
@@ -9,7 +10,7 @@ use treering_snapshot::SnapshotName;
 use super::history::{Chunks, histories};
 use super::moment::only;
 use super::source::environment_of;
-use super::watch::again_and_again;
+use super::watch::{NAME_IT, again_and_again, must_be_home};
 use crate::args::{JeFailoverArgs, SnapshotFilterArgs};
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome, kind_of_io};
@@ -20,8 +21,6 @@ use crate::{choice, escape, paths, process, size};
 
 /// How long a deletion of JE's is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// What is true of every pass that fails.
-const AS_IT_WAS: &str = "The standby is as it was.";
 
 /// Follows an environment, or its snapshots.
 pub(crate) fn run(context: &Context, args: &JeFailoverArgs) -> Outcome {
@@ -30,8 +29,9 @@ pub(crate) fn run(context: &Context, args: &JeFailoverArgs) -> Outcome {
     }
     process::catch_signals()?;
     let (home, failover) = (paths::absolute(&args.folder)?, Failover::new(paths::absolute(&args.to)?));
+    must_be_home(&home).map_err(|failure| failure.safe(as_it_was(&args.to)))?;
     again_and_again(context, args.every, args.once, || {
-        let pass = failover.follow(&home, LOCK_WAIT).map_err(explained)?;
+        let pass = failover.follow(&home, LOCK_WAIT).map_err(|error| explained(error, &args.to))?;
         tell(context, args, &pass)
     })
 }
@@ -61,17 +61,26 @@ fn tell(context: &Context, args: &JeFailoverArgs, pass: &Pass) -> Outcome {
     context.printer.note(Verbosity::Normal, &line)
 }
 
-fn explained(error: FailoverError) -> Failure {
+/// What is true of every pass that fails.
+fn as_it_was(standby: &Path) -> &'static str {
+    if standby.exists() { "The standby is as it was." } else { "There is no standby yet, and none was made." }
+}
+
+fn explained(error: FailoverError, standby: &Path) -> Failure {
+    let safe = as_it_was(standby);
     let error = match error {
-        FailoverError::Snapshot(error) => return Failure::from(error).safe(AS_IT_WAS),
+        FailoverError::Snapshot(error) => return Failure::from(error).safe(safe),
         error => error,
     };
     let kind = match &error {
         FailoverError::Failed(treering_je::Error::Io { source, .. }) => kind_of_io(source),
         FailoverError::Damaged { .. } | FailoverError::Unsound { .. } => Kind::Damaged,
+        FailoverError::Within { .. } => Kind::Usage,
         _ => Kind::Failed,
     };
     let next = match &error {
+        FailoverError::Within { .. } => "Name a folder beside it, best on another disk.",
+        FailoverError::NoEnvironment { .. } => NAME_IT,
         FailoverError::Changed { .. } | FailoverError::NotAStandby { .. } => {
             "If it is of no use any more, move it away, and run this again."
         }
@@ -80,9 +89,10 @@ fn explained(error: FailoverError) -> Failure {
             "`treering je verify` of the home, or of the snapshot, says what is at stake."
         }
         FailoverError::Mounted { .. } => "Name a folder within it that nothing is mounted on, such as MOUNT/standby.",
-        _ => "Run it again; the standby can be opened meanwhile.",
+        _ if standby.exists() => "Run it again; the standby can be opened meanwhile.",
+        _ => "Mend that, and run it again.",
     };
-    Failure::of(kind, &error).safe(AS_IT_WAS).next(next)
+    Failure::of(kind, &error).safe(safe).next(next)
 }
 
 /// Follows the newest snapshot, whenever it is another one than the last time.
@@ -109,7 +119,8 @@ fn newest(
     let Some(named) = history.snapshots.last().filter(|(name, _)| last.get() != Some(*name)) else { return Ok(()) };
     let mut reader = opened.repository.reader()?;
     let environment = environment_of(&mut reader, named, history.path.clone())?;
-    let pass = failover.follow_snapshot(&environment, &mut Chunks(reader)).map_err(explained)?;
+    let pass =
+        failover.follow_snapshot(&environment, &mut Chunks(reader)).map_err(|error| explained(error, &args.to))?;
     last.set(Some(named.0));
     tell(context, args, &pass)
 }
