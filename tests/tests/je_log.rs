@@ -173,6 +173,18 @@ fn an_environment_with_another_one_beneath_it_comes_back_to_a_moment() {
     assert_ne!(run(&mut command).status.code(), Some(0));
 }
 
+#[test]
+fn what_no_snapshot_has_has_no_range() {
+    let temp = tempfile::tempdir().unwrap();
+    let (treering, home) = (Treering::init(temp.path()), temp.path().join("je"));
+    unpack("je-7.5.11.tar.zst", &home);
+    treering.backup(&home);
+    for command in ["range", "last-file"] {
+        let refused = run(treering.command("je").args([command, "--path", "/nope"])).expect(1);
+        assert!(refused.to_string().contains("no snapshot has such a JE environment"), "{refused}");
+    }
+}
+
 /// JE opens the environment, has lost commits, and says nothing.
 #[test]
 fn what_je_drops_without_a_word_is_an_error_that_names_the_commits() {

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use treering_tests::{Ran, SmallDisk, Treering, count, fingerprint, run};
+use treering_workloads::je::Environment;
 use treering_workloads::je_load::{Load, Pace, check};
 
 const PACE: Pace = Pace { threads: 2, pause_ms: 3, seed: 9 };
@@ -55,6 +56,33 @@ fn an_environment_takes_its_place_as_a_whole_and_never_under_somebody() {
     let done = restore(&treering, &home, &fresh, &["--je-jar", JAR]).expect(0).message("summary");
     assert!(count(&done, "files_restored") > 0);
     assert_eq!(check(&fresh).unwrap().sum, found.sum);
+}
+
+/// What is said to be done fits the reason.
+#[test]
+fn a_jar_that_is_none_and_a_lock_that_cannot_be_had_are_told_as_what_they_are() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let home = temp.path().join("je");
+    Environment::create(&home, 100, 1).unwrap();
+    treering.backup(&home);
+    std::fs::write(temp.path().join("not.jar"), "text").unwrap();
+    for (jar, why) in [("nope.jar", "No such file"), ("not.jar", "for its version")] {
+        let jar = temp.path().join(jar);
+        for option in ["--je-jar", "--je-check-jar"] {
+            let target = temp.path().join("target");
+            let refused = restore(&treering, &home, &target, &[option, jar.to_str().unwrap()]).expect(1);
+            let said = refused.to_string();
+            let is_whole = said.contains("Nothing was restored") && said.contains("Name the je.jar");
+            assert!(said.contains(why) && is_whole && !target.exists(), "{said}");
+        }
+    }
+    // Root may open everything but a folder.
+    std::fs::remove_file(home.join("je.lck")).unwrap();
+    std::fs::create_dir(home.join("je.lck")).unwrap();
+    let refused = restore(&treering, &home, &home, &[]).expect(1).to_string();
+    assert!(refused.contains("cannot open") && refused.contains("permission"), "{refused}");
+    assert!(!refused.contains("has it open"), "{refused}");
 }
 
 /// Folders are exchanged by their names, and a mount point keeps its own.

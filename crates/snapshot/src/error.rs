@@ -168,6 +168,8 @@ pub enum SnapshotError {
         path: PathBuf,
         /// Why not.
         detail: String,
+        /// Whether the reason is that somebody has it open.
+        is_in_use: bool,
     },
     /// An application cannot be exchanged as a whole, because of what is mounted there; nothing was changed.
     #[error("cannot bring the {kind} application back: {detail}")]

@@ -169,7 +169,13 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         }
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
-        SnapshotError::NotBroughtBack { .. } => "Stop whoever has it open, or restore to another place.",
+        SnapshotError::NotBroughtBack { is_in_use: true, .. } => {
+            "Stop whoever has it open, or restore to another place."
+        }
+        SnapshotError::NotBroughtBack { .. } => {
+            "Mend that, or restore to another place. If it is a permission that is missing: restore as root, or as the \
+             user that the application runs as."
+        }
         SnapshotError::Mounted { .. } => {
             "Restore into a new folder on the file system that is mounted there, such as MOUNT/restored. Then, while \
              nobody has the application open, move the old content out of its place and the new content into it."

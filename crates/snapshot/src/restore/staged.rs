@@ -97,7 +97,10 @@ impl Return<'_> {
         let (kind, detail) = (self.entry.kind.clone(), refusal.to_string());
         match refusal {
             Refusal::Mounted { .. } => SnapshotError::Mounted { kind, detail },
-            _ => SnapshotError::NotBroughtBack { kind, path: options.target.join(&self.inside), detail },
+            _ => {
+                let is_in_use = matches!(refusal, Refusal::InUse { .. });
+                SnapshotError::NotBroughtBack { kind, path: options.target.join(&self.inside), detail, is_in_use }
+            }
         }
     }
 

@@ -16,10 +16,21 @@ use crate::exit::{Failure, Kind};
 /// JE's own verifier; every release has it.
 const VERIFIER: &str = "com.sleepycat.je.util.DbVerify";
 
+/// What to do about a jar that is none of JE's.
+const NAME_IT: &str = "Name the je.jar of the application that will open the environment.";
+
 /// The newest log version that it reads, and what it calls itself.
 pub(crate) fn version(jar: &Path) -> Result<(u32, String), Failure> {
-    let failed = |why: &str| Failure::new(Kind::Failed, format!("cannot ask {} for its version: {why}", jar.display()));
-    let output = java(jar, &["-V"]).map_err(|error| failed(&error.to_string()))?;
+    let told = |failure: Failure, next: &str| failure.safe("Nothing was restored.").next(next);
+    fs::File::open(jar).map_err(|error| told(Failure::io("open", jar, &error), NAME_IT))?;
+    let output = java(jar, &["-V"]).map_err(|error| {
+        let failure = Failure::new(Kind::Failed, "cannot run `java`").because(&error);
+        told(failure, "Install a Java runtime, or leave the jar out: treering verifies the log itself in any case.")
+    })?;
+    let failed = |why: &str| {
+        let happened = format!("cannot ask {} for its version: {why}", jar.display());
+        told(Failure::new(Kind::Failed, happened), NAME_IT)
+    };
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let newest = newest_log_version(&said).ok_or_else(|| failed(&ending(&output)))?;
     Ok((newest, format!("JE {said}")))

@@ -118,9 +118,7 @@ impl Moment {
 pub(crate) fn only(mut found: Vec<History>) -> Result<History, Failure> {
     match (found.pop(), found.is_empty()) {
         (Some(history), true) => Ok(history),
-        (None, _) => Err(Failure::new(Kind::Failed, "no snapshot has such a JE environment")
-            .safe("Nothing was changed.")
-            .next("`treering snapshots` shows what applications there are.")),
+        (None, _) => Err(none_such()),
         (Some(history), false) => {
             found.push(history);
             let names: Vec<_> = found.iter().map(|one| format!("{} of {}", one.path.display(), one.host)).collect();
@@ -128,6 +126,13 @@ pub(crate) fn only(mut found: Vec<History>) -> Result<History, Failure> {
                 .next("Pick one with its own path and, where hosts have the same, --host."))
         }
     }
+}
+
+/// Nothing of what was asked for is there.
+pub(super) fn none_such() -> Failure {
+    Failure::new(Kind::Failed, "no snapshot has such a JE environment")
+        .safe("Nothing was changed.")
+        .next("`treering snapshots` shows what applications there are.")
 }
 
 fn refused(context: &Context, history: &History, goal: Goal, none: &NoCut) -> Failure {

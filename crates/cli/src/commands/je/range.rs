@@ -4,7 +4,7 @@ use treering_je::log::Commit;
 use treering_je::moment::{Range, ranges};
 
 use super::history::{History, histories};
-use super::moment::{commit, show};
+use super::moment::{commit, none_such, show};
 use crate::args::JeRangeArgs;
 use crate::context::{Context, Opened};
 use crate::exit::Outcome;
@@ -21,6 +21,7 @@ pub(crate) fn run(context: &Context, args: &JeRangeArgs) -> Outcome {
         let all = choice::all(&opened.repository, context.printer)?;
         let found = histories(&all, &filter, &paths);
         match context.printer.json {
+            _ if found.is_empty() && !paths.is_empty() => Err(none_such()),
             true => document(context, opened, &found),
             false if found.is_empty() => {
                 context.printer.note(Verbosity::Normal, "no snapshot has such a JE environment")
