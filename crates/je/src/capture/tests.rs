@@ -378,6 +378,7 @@ fn what_the_parent_had_and_is_gone_is_told() {
     fs::remove_file(folder.path().join("data003/00000002.jdb")).unwrap();
     let got = capture(folder.path(), Some(&before.state)).conclusion;
     assert_eq!(got.verdict, Verdict::Consistent, "{}", got.detail);
+    assert!(got.detail.contains("1 file, read and verified"), "{}", got.detail);
     let lost = lost(&got.detail).unwrap();
     assert!(lost.starts_with("committed entries of the last snapshot are gone: its last one, 0x2/"), "{lost}");
     assert_eq!(super::lost(&capture(folder.path(), Some(&got.state)).conclusion.detail), None);

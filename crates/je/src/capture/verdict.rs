@@ -106,6 +106,7 @@ impl Taken {
         let mut said = Vec::new();
         let (files, same) = (self.pinned.files.len() - self.dropped.len(), self.unchanged.len());
         said.push(match same {
+            0 if files == 1 => "1 file, read and verified".to_owned(),
             0 => format!("{files} files, all of them read and verified"),
             _ => format!(
                 "{files} files, {same} of them unchanged since they were verified, the others read and verified"
