@@ -183,7 +183,7 @@ pub(crate) struct JeWatchArgs {
 ///
 /// The first pass copies everything, each further one what is new, with a look at every checksum. The standby is exchanged
 /// as a whole, so that it can be opened whenever this is cut off. It refuses a standby that has been opened since: by then
-/// that is the environment in use.
+/// that is the environment in use; and a home whose newest files are gone, for the standby still has them.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct JeFailoverArgs {
     /// The folder of the environment; with --from-snapshots its path in them.

@@ -10,7 +10,7 @@
 //! others, because it was made and cleaned between two passes; here the folder is exchanged as a whole.
 //!
 //! Owns the copy and the exchange. Never writes to the home, nor to a standby that it has not made, nor to one that
-//! somebody has opened since: by then it is the environment, and the home the past.
+//! somebody has opened since: by then it is the environment, and the home the past; nor over one with newer files.
 //!
 //! Invariant: whenever it is cut off, the standby is the one of the last pass or of this one, whole.
 
@@ -30,7 +30,7 @@ pub use self::origin::InSnapshot;
 use self::origin::{Home, Origin};
 use self::record::{Entry, Record};
 use self::stage::Stage;
-use crate::log::{Commit, FILE_HEADER_BYTES, FileHeader, FileSummary, Listing, scan};
+use crate::log::{Commit, FILE_HEADER_BYTES, FileHeader, FileSummary, Listing, file_name, scan};
 use crate::moment::Contents;
 use crate::verify::{FolderSource, Severity, Verifier};
 
@@ -99,6 +99,16 @@ pub enum FailoverError {
         offset: u64,
         /// What is wrong.
         detail: String,
+    },
+    /// The home has lost what the standby has; following it would lose that for good.
+    #[error("{} ends with {}, and the standby has {}: entries that were committed are gone", .home.display(), file_name(*.last), file_name(*.had))]
+    Behind {
+        /// The home, or its path in the snapshot.
+        home: PathBuf,
+        /// The last file that it has.
+        last: u32,
+        /// The last file of the standby.
+        had: u32,
     },
     /// The files do not belong together, so that JE would not open a standby of them.
     #[error("{} is no environment that JE would open: {detail}", .home.display())]
@@ -196,6 +206,9 @@ impl Failover {
         let record = Record::of_standby(&self.standby)?;
         let listing = origin.listing().clone();
         let last = listing.last().ok_or_else(|| FailoverError::NoEnvironment { home: origin.path().to_owned() })?;
+        if let Some(had) = record.last().filter(|had| *had > last) {
+            return Err(FailoverError::Behind { home: origin.path().to_owned(), last, had });
+        }
         let stage = Stage::make(&self.standby)?;
         stage.make_folders(&listing.data_folders, origin.looks()?)?;
         let (mut copied, mut next, mut files) = (Copied::default(), Record::default(), Vec::new());
@@ -317,7 +330,6 @@ impl Copied {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::log::file_name;
     use crate::log::testing::small_log;
 
     /// JE opens an environment only with all of its data folders, and one in the midst of a network restore not at all.
@@ -341,5 +353,25 @@ mod tests {
         let refused = failover.follow(&home, Duration::ZERO).unwrap_err();
         assert!(matches!(refused, FailoverError::Unsound { .. }), "{refused}");
         assert!(standby.join("data001/00000000.jdb").exists());
+    }
+
+    /// Its newest files lay on a disk that is not mounted now, for instance.
+    #[test]
+    fn a_home_that_has_lost_files_is_not_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, standby) = (temp.path().join("home"), temp.path().join("standby"));
+        fs::create_dir(&home).unwrap();
+        for file in small_log(17) {
+            fs::write(home.join(file_name(file.number)), &file.bytes).unwrap();
+        }
+        let failover = Failover::new(standby.clone());
+        failover.follow(&home, Duration::ZERO).unwrap();
+        let newest = home.join(file_name(1));
+        fs::rename(&newest, temp.path().join("aside")).unwrap();
+        let refused = failover.follow(&home, Duration::ZERO).unwrap_err();
+        assert!(matches!(refused, FailoverError::Behind { last: 0, had: 1, .. }), "{refused}");
+        assert!(standby.join(file_name(1)).exists());
+        fs::rename(temp.path().join("aside"), &newest).unwrap();
+        failover.follow(&home, Duration::ZERO).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::FailoverError;
-use crate::log::Listing;
+use crate::log::{Listing, log_number};
 
 /// Its name; nothing that JE looks at.
 pub(super) const RECORD: &str = "treering-failover";
@@ -78,6 +78,11 @@ impl Record {
             }
         }
         Ok(record)
+    }
+
+    /// The number of the last file.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.files.keys().filter_map(|path| log_number(path)).max()
     }
 
     pub(super) fn to_text(&self) -> String {

@@ -84,6 +84,10 @@ fn explained(error: FailoverError, standby: &Path) -> Failure {
         FailoverError::Changed { .. } | FailoverError::NotAStandby { .. } => {
             "If it is of no use any more, move it away, and run this again."
         }
+        FailoverError::Behind { .. } => {
+            "Look for what is missing, with a disk that is not mounted for instance. If an older state was restored on \
+             purpose, move the standby away, and run this again."
+        }
         FailoverError::InUse { .. } => "If the application has moved to the standby, stop this command.",
         FailoverError::Damaged { .. } | FailoverError::Unsound { .. } => {
             "`treering je verify` of the home, or of the snapshot, says what is at stake."
