@@ -179,6 +179,12 @@ pub enum SnapshotError {
         /// What is mounted where.
         detail: String,
     },
+    /// Nothing is deleted on a file system that is mounted beneath the target.
+    #[error("{} is on a file system that is mounted beneath the target: nothing on it is deleted", .path.display())]
+    MountedBeneath {
+        /// Where.
+        path: PathBuf,
+    },
     /// A restored file is not what the snapshot holds.
     #[error("{} is not what the snapshot holds", .path.display())]
     Differs {

@@ -68,6 +68,8 @@ pub(crate) struct RestoreArgs {
     pub(crate) overwrite: Overwrite,
 
     /// Delete from the restored folders what is not in the snapshot. See what with --dry-run -v -v first.
+    ///
+    /// Nothing is deleted on a file system that is mounted beneath the target: that is named, and the exit code is 3.
     #[arg(long)]
     pub(crate) delete: bool,
 

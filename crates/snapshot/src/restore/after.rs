@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::beneath::{Dirs, identity, kind_of, look};
 use super::meta::{Meta, take_acl_off};
 use super::plan::{Afterwards, Link, Mode as Walk, Other, is_to_be_left, kind_word};
-use super::{Overwrite, WithheldKind, Work, add, apply, remove};
+use super::{WithheldKind, Work, add, apply, remove};
 use crate::error::{Result, SnapshotError};
 use crate::node::NodeKind;
 use crate::progress::{Event, Outcome};
@@ -90,6 +90,12 @@ impl Last<'_> {
             return Err(lost());
         }
         if self.work.options.dry_run {
+            let there = self.there(link.folder, &link.name)?;
+            let is_left =
+                there.as_ref().is_some_and(|stat| is_to_be_left(self.work.options.overwrite, link.modified, stat));
+            if !is_left {
+                self.would_clear(link.folder, &link.name, there.as_ref())?;
+            }
             self.done(link.folder, &link.name, Outcome::New, link.bytes);
             return Ok(());
         }
@@ -128,7 +134,7 @@ impl Last<'_> {
         is: Option<(u64, u64)>,
     ) -> Result<()> {
         if there.is_some_and(|stat| kind_of(stat) == FileType::Directory) {
-            self.clear_folder(fd, folder, name)?;
+            remove::clear_folder(self.work, fd, folder, name)?;
         }
         let temporary = self.work.beneath.temporary_name().into_bytes();
         make(&temporary).map_err(self.failure(folder, name, "make"))?;
@@ -142,13 +148,13 @@ impl Last<'_> {
         renamed.map_err(self.failure(folder, name, "name"))
     }
 
-    /// A folder gives way only where deleting was asked for.
-    fn clear_folder(&self, fd: &OwnedFd, folder: u32, name: &[u8]) -> Result<()> {
-        let options = self.work.options;
-        if !options.delete || options.overwrite != Overwrite::Always {
-            return Err(SnapshotError::Blocked { path: self.work.folders.placed(folder, name), found: "folder" });
+    /// Says what else would go, in a dry run.
+    fn would_clear(&mut self, folder: u32, name: &[u8], there: Option<&Stat>) -> Result<()> {
+        if there.is_none_or(|stat| kind_of(stat) != FileType::Directory) {
+            return Ok(());
         }
-        remove::remove(self.work, fd, name, &self.work.folders.shown(folder, name))
+        let fd = self.dirs.open(folder)?;
+        remove::clear_folder(self.work, &fd, folder, name)
     }
 
     /// A link, a pipe, a socket, a device.
@@ -169,8 +175,9 @@ impl Last<'_> {
         let (meta, withheld) = Meta::of(node, work.options.ownership, work.options.privileged);
         work.withheld.lock().add(&shown, withheld);
         let is_same = self.is_same(other, there.as_ref());
-        if !work.options.dry_run {
-            self.make(other, there.as_ref(), is_same, &meta)?;
+        match work.options.dry_run {
+            true => self.would_clear(other.folder, name, there.as_ref())?,
+            false => self.make(other, there.as_ref(), is_same, &meta)?,
         }
         let outcome = if is_same {
             Outcome::Unmodified
@@ -256,7 +263,7 @@ impl Last<'_> {
 
     fn delete(&mut self, folder: u32, name: &[u8]) -> Result<()> {
         let fd = self.dirs.open(folder)?;
-        remove::remove(self.work, &fd, name, &self.work.folders.shown(folder, name))
+        remove::remove(self.work, &fd, name, &self.work.folders.shown(folder, name)).map(|_| ())
     }
 
     fn folder(&mut self, id: u32) -> Result<()> {

@@ -14,16 +14,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, CWD, chmodat, copy_file_range, fstat, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, chmodat, copy_file_range, fstat, mkdirat, unlinkat};
 use rustix::io::Errno;
 use treering_chunk::ChunkKind;
 use treering_store::{ChunkReader, LoadedFrame};
 
-use super::beneath::Dirs;
+use super::beneath::{Dirs, kind_of, look};
 use super::job::{Action, Job, OpenFiles};
 use super::plan::{Afterwards, Mode, Planner, RestorePlan};
 use super::resolve::{Fetch, Resolved, resolve};
-use super::{Work, add, is_fatal};
+use super::{Work, add, is_fatal, remove};
 use crate::error::{Result, SnapshotError};
 use crate::progress::Event;
 
@@ -148,12 +148,29 @@ impl Applier<'_, '_> {
         }
     }
 
+    /// Says what else would go, in a dry run.
+    fn clear(&mut self, job: &Job) -> Result<()> {
+        if job.action != Action::Replace {
+            return Ok(());
+        }
+        let fd = self.dirs.open(job.folder)?;
+        let placed = || self.work.folders.placed(job.folder, &job.name);
+        let there = look(&fd, &job.name).map_err(|e| SnapshotError::io("look at", placed())(e))?;
+        match there.is_some_and(|stat| kind_of(&stat) == FileType::Directory) {
+            true => remove::clear_folder(self.work, &fd, job.folder, &job.name),
+            false => Ok(()),
+        }
+    }
+
     /// Ends the jobs of a dry run or of a verification.
-    fn conclude(&self, plan: &RestorePlan) {
+    fn conclude(&mut self, plan: &RestorePlan) {
         let ended = plan.jobs.len() - usize::from(plan.continues);
         for job in plan.jobs.iter().take(ended).filter(|job| !job.failed()) {
             if self.mode == Mode::Restore {
-                job.tell_done(self.work);
+                match self.clear(job) {
+                    Ok(()) => job.tell_done(self.work),
+                    Err(e) => job.fail(self.work, &e),
+                }
             } else if job.is_changed.load(Ordering::Relaxed) {
                 let path = self.work.folders.placed(job.folder, &job.name);
                 job.fail(self.work, &SnapshotError::Differs { path });

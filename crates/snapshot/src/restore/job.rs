@@ -278,7 +278,7 @@ impl Job {
         }
         match renameat(folder, from, folder, &*self.name) {
             Err(Errno::ISDIR) if work.options.delete => {
-                super::remove::remove(work, folder, &self.name, &work.folders.shown(self.folder, &self.name))?;
+                super::remove::clear_folder(work, folder, self.folder, &self.name)?;
                 renameat(folder, from, folder, &*self.name).map_err(|e| self.failure(work, "name")(e))
             }
             renamed => renamed.map_err(|e| self.failure(work, "name")(e)),

@@ -248,7 +248,8 @@ fn restore_files(
 
 fn target_folder(beneath: &Beneath, is_fresh: bool) -> Folder {
     let hands_down_acl = beneath.root().is_ok_and(|root| meta::hands_down_acl(&root, b"."));
-    Folder { parent: 0, name: Box::default(), is_fresh, replaces: false, hands_down_acl, is_locked: false, meta: None }
+    let (replaces, is_locked, is_elsewhere) = (false, false, false);
+    Folder { parent: 0, name: Box::default(), is_fresh, replaces, hands_down_acl, is_locked, is_elsewhere, meta: None }
 }
 
 /// What all parts of one restore share.

@@ -5,10 +5,14 @@
 //!
 //! Owns the reading of the kernel's table, and what is said of such a place. Never mounts or unmounts anything.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, fstat, statat, statx};
 
 use super::application::{Place, Refusal};
 
@@ -42,6 +46,25 @@ pub fn refuse_mounts(place: &Place<'_>) -> Result<(), Refusal> {
 pub(super) fn is_mount_point(shown: &Path) -> Refusal {
     let what = "a mount point, which keeps its name, so that nothing can take its place";
     Refusal::Mounted { detail: format!("{} is {what}", shown.display()) }
+}
+
+/// Whether something is mounted on an entry of a folder.
+pub(super) fn is_mounted_on(folder: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match statx(folder, name, flags, StatxFlags::TYPE) {
+        Ok(found) if found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
+            Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        }
+        // Older kernels, and sandboxes that know no such call, tell another file system at least.
+        _ => Ok(fstat(folder)?.st_dev != statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_dev),
+    }
+}
+
+/// The first mount point at an entry of a folder or beneath it, if the kernel's table is there to tell.
+pub(super) fn first_at(folder: &OwnedFd, name: &[u8]) -> Option<PathBuf> {
+    let real = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?;
+    let table = fs::read(TABLE).ok()?;
+    beneath(&table, &real.join(OsStr::from_bytes(name))).into_iter().next()
 }
 
 fn beneath(table: &[u8], path: &Path) -> Vec<PathBuf> {

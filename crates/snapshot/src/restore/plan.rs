@@ -22,6 +22,7 @@ use treering_store::ChunkReader;
 use super::beneath::{Dirs, Folder, kind_of, list, look};
 use super::job::{Action, Job};
 use super::meta::{self, Meta};
+use super::mounts::is_mounted_on;
 use super::{Choice, Overwrite, Root, Work, add};
 use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
@@ -239,6 +240,9 @@ impl<'a> Planner<'a> {
         if let Some(found) = self.pending.get_mut(waiting..) {
             found.reverse();
         }
+        if self.work.folders.get(pending.folder).is_some_and(|folder| folder.is_elsewhere) {
+            return self.leave_extra(pending, &extra);
+        }
         let mut extra: Vec<_> = extra.into_iter().collect();
         extra.sort_unstable();
         self.plan.after.deletions.extend(extra.into_iter().map(|name| (pending.folder, name)));
@@ -254,6 +258,18 @@ impl<'a> Planner<'a> {
         let names =
             self.dirs.open(pending.folder).and_then(|fd| list(&fd).map_err(SnapshotError::io("list", &pending.path)));
         Ok(self.settle(&pending.path, names.map(Some))?.unwrap_or_default().into_iter().collect())
+    }
+
+    /// Tells what would be deleted if it were not on a file system of its own.
+    fn leave_extra(&mut self, pending: &Pending, extra: &HashSet<Vec<u8>>) -> Result<()> {
+        for name in extra {
+            let is_folder = self.look(pending.folder, name)?.is_some_and(|stat| kind_of(&stat) == FileType::Directory);
+            if (self.work.options.selection)(&pending.path.join(OsStr::from_bytes(name)), is_folder) == Choice::Take {
+                let path = self.work.folders.placed(pending.folder, b"");
+                return self.settle::<()>(&pending.path, Err(SnapshotError::MountedBeneath { path })).map(|_| ());
+            }
+        }
+        Ok(())
     }
 
     fn node(&mut self, folder: u32, parent: &Path, depth: usize, node: Node) -> Result<()> {
@@ -324,6 +340,7 @@ impl<'a> Planner<'a> {
         } else {
             self.work.folders.get(parent).is_some_and(|folder| folder.hands_down_acl)
         };
+        let is_elsewhere = is_folder && self.is_elsewhere(parent, name)?;
         let folder = Folder {
             parent,
             name: name.into(),
@@ -331,6 +348,7 @@ impl<'a> Planner<'a> {
             replaces,
             hands_down_acl: hands_down,
             is_locked,
+            is_elsewhere,
             meta,
         };
         let id = self.work.folders.add(folder);
@@ -338,6 +356,16 @@ impl<'a> Planner<'a> {
             self.emit(id);
         }
         Ok(Some(id))
+    }
+
+    /// Whether a folder that is there is on a file system that is mounted beneath the target: it matters where things are
+    /// deleted.
+    fn is_elsewhere(&mut self, parent: u32, name: &[u8]) -> Result<bool> {
+        if !self.work.options.delete || self.work.folders.get(parent).is_some_and(|parent| parent.is_elsewhere) {
+            return Ok(self.work.options.delete);
+        }
+        let fd = self.dirs.open(parent)?;
+        is_mounted_on(&fd, name).map_err(|e| SnapshotError::io("look at", self.work.folders.placed(parent, name))(e))
     }
 
     /// What is there, unless nothing can be.

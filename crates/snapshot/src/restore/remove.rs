@@ -1,8 +1,9 @@
 //! Removing what a snapshot does not have.
 //!
-//! Owns deletion. Never follows a link and never leaves the folder it was given.
+//! Owns deletion. Never follows a link and never leaves the folder it was given, nor the file system that it is on.
 //!
-//! Invariant: what the selection leaves out stays, and so do the folders that hold it.
+//! Invariant: what the selection leaves out stays, what is mounted beneath the target stays, and so do the folders that
+//! hold such.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, unlinkat};
 
 use super::beneath::{kind_of, list, look};
-use super::{Choice, Work, add};
+use super::mounts::{first_at, is_mounted_on};
+use super::{Choice, Overwrite, Work, add};
 use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Outcome};
 
@@ -31,11 +33,28 @@ struct Level {
     is_kept: bool,
 }
 
-/// Removes an entry with all that is in it. `path` is where it would be in the snapshot.
-pub(super) fn remove(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path) -> Result<()> {
-    let mut levels: Vec<Level> = Vec::new();
+/// Removes a folder that stands where something else is to be: only where deleting was asked for, and only all of it.
+pub(super) fn clear_folder(work: &Work<'_>, fd: &OwnedFd, folder: u32, name: &[u8]) -> Result<()> {
+    let blocked = |found| SnapshotError::Blocked { path: work.folders.placed(folder, name), found };
+    if !work.options.delete || work.options.overwrite != Overwrite::Always {
+        return Err(blocked("folder"));
+    }
+    let is_elsewhere = work.folders.get(folder).is_none_or(|folder| folder.is_elsewhere);
+    let mounted = if is_elsewhere { Some(work.folders.placed(folder, name)) } else { first_at(fd, name) };
+    if let Some(path) = mounted {
+        return Err(SnapshotError::MountedBeneath { path });
+    }
+    match remove(work, fd, name, &work.folders.shown(folder, name))? {
+        true => Ok(()),
+        false => Err(blocked("folder of which something is to stay")),
+    }
+}
+
+/// Removes an entry with all that is in it. `path` is where it would be in the snapshot. Whether nothing of it stays.
+pub(super) fn remove(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path) -> Result<bool> {
+    let (mut levels, mut is_gone) = (Vec::<Level>::new(), true);
     if !remove_entry(work, folder, name, path, &mut levels)? {
-        return Ok(());
+        return Ok(false);
     }
     while let Some(mut level) = levels.pop() {
         match level.names.pop() {
@@ -47,10 +66,10 @@ pub(super) fn remove(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path
                 // It goes below what was opened just now.
                 levels.insert(depth, level);
             }
-            None => leave(work, folder, level, &mut levels)?,
+            None => is_gone = leave(work, folder, level, &mut levels)?,
         }
     }
-    Ok(())
+    Ok(is_gone)
 }
 
 /// Removes an entry, or opens it if it is a folder. Whether it goes.
@@ -62,6 +81,10 @@ fn remove_entry(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path, lev
         Choice::Take => {}
         Choice::Descend if is_folder => {}
         _ => return Ok(false),
+    }
+    if is_folder && is_mounted_on(folder, name).map_err(SnapshotError::io("look at", path))? {
+        work.tell(path, "restore", &SnapshotError::MountedBeneath { path: path.to_owned() });
+        return Ok(false);
     }
     if !is_folder {
         return unlink(work, folder, name, path, false).map(|()| true);
@@ -78,15 +101,16 @@ fn remove_entry(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path, lev
     Ok(true)
 }
 
-fn leave(work: &Work<'_>, folder: &OwnedFd, level: Level, levels: &mut [Level]) -> Result<()> {
+/// Removes a folder that was emptied, unless something in it stays. Whether it is gone.
+fn leave(work: &Work<'_>, folder: &OwnedFd, level: Level, levels: &mut [Level]) -> Result<bool> {
     let above = levels.last_mut();
     if level.is_kept {
         if let Some(above) = above {
             above.is_kept = true;
         }
-        return Ok(());
+        return Ok(false);
     }
-    unlink(work, above.map_or(folder, |above| &above.fd), &level.name, &level.path, true)
+    unlink(work, above.map_or(folder, |above| &above.fd), &level.name, &level.path, true).map(|()| true)
 }
 
 fn unlink(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path, is_folder: bool) -> Result<()> {

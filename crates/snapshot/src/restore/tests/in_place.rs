@@ -257,6 +257,27 @@ fn a_second_restore_changes_nothing() {
     }
 }
 
+/// What is left out in a folder keeps it, and is no reason to say that it would go.
+#[test]
+fn a_folder_that_keeps_something_does_not_give_way() {
+    let mut home = home();
+    let (file, link) = (home.file("f", b"f"), symlink("s", "t"));
+    let data = home.folder("data", [file, link]);
+    let snapshot = home.snapshot(data);
+    for name in ["f", "s"] {
+        fs::create_dir_all(home.target().join(name)).unwrap();
+        fs::write(home.target().join(name).join("kept"), b"old").unwrap();
+    }
+    for dry_run in [true, false] {
+        let (summary, log) = home.restore(&snapshot, |options| {
+            (options.delete, options.dry_run) = (true, dry_run);
+            options.selection = &|path, _| if path.ends_with("kept") { Choice::Skip } else { Choice::Take };
+        });
+        assert_eq!((summary.unwrap().files_deleted, log.failures().len()), (0, 2), "{:?}", log.failed.lock());
+        assert_eq!(look(&home.target()).len(), 5);
+    }
+}
+
 #[test]
 fn deleting_removes_what_is_not_in_the_snapshot_and_nothing_else() {
     let mut home = home();
@@ -300,15 +321,24 @@ fn a_folder_gives_way_to_a_file_only_where_deleting_was_asked_for() {
     let (file, head) = (home.file("f", &noise(2, 100_000)), home.file("l", b"l"));
     let data = home.folder("data", [file, head, symlink("s", "t")]);
     let snapshot = home.snapshot(data);
-    for name in ["f/x", "l/x", "s/x"] {
+    for name in ["f", "l", "s"] {
         fs::create_dir_all(home.target().join(name)).unwrap();
+        fs::write(home.target().join(name).join("x"), b"old").unwrap();
     }
     let (summary, log) = home.restore(&snapshot, |_| {});
     assert_eq!(
         (summary.unwrap().errors, log.failures()),
         (3, ["/data/f", "/data/l", "/data/s"].map(String::from).to_vec())
     );
+    let (said, dry_log) = home.restore(&snapshot, |options| (options.delete, options.dry_run) = (true, true));
+    assert_eq!(look(&home.target()).len(), 7);
     let (summary, log) = home.restore(&snapshot, |options| options.delete = true);
-    assert_eq!((summary.unwrap().errors, log.failures()), (0, vec![]), "{:?}", log.failed.lock());
+    let (said, summary) = (said.unwrap(), summary.unwrap());
+    assert_eq!((summary.errors, log.failures()), (0, vec![]), "{:?}", log.failed.lock());
     assert_eq!(look(&home.target()).len(), 4);
+    // A dry run has said all of it.
+    assert_eq!((said.errors, said.files_deleted, summary.files_deleted), (0, 6, 6));
+    for gone in ["/data/f", "/data/l", "/data/s"].map(|folder| format!("{folder}/x")) {
+        assert!(dry_log.done.lock().contains(&(PathBuf::from(&gone), Outcome::Deleted)), "{gone}");
+    }
 }

@@ -1,0 +1,43 @@
+//! What a restore does to what is in its target already.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
+use std::fs;
+
+use treering_tests::{SmallDisk, Treering, run};
+
+/// What is mounted beneath the target is somebody else's: named, and left alone.
+#[test]
+fn nothing_is_deleted_on_a_file_system_that_is_mounted_beneath_the_target() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    fs::create_dir_all(source.join("folder")).unwrap();
+    fs::write(source.join("file"), "new").unwrap();
+    fs::write(source.join("folder/inner"), "new").unwrap();
+    treering.backup(&source);
+    // In the place of a file, of a folder, and of nothing.
+    for (place, said) in [("file/deep", "file/deep"), ("folder", "target/folder"), ("extra/deep", "extra/deep")] {
+        fs::create_dir_all(target.join(place)).unwrap();
+        fs::create_dir_all(target.join("gone")).unwrap();
+        let top = target.join(place.split('/').next().unwrap());
+        fs::write(top.join("beside"), "old").unwrap();
+        let disk = SmallDisk::mount(&target.join(place), 1 << 20);
+        disk.shell(&format!("echo data > '{}/data'", target.join(place).display()));
+        let wrapper = disk.wrapper();
+        let words: Vec<&str> = wrapper.iter().map(|word| word.to_str().unwrap()).collect();
+        let through = treering.through(&words);
+        for more in [&["--dry-run"][..], &[]] {
+            let mut command = through.command("restore");
+            command.args(["latest", "--delete", "--target"]).arg(&target).args(more);
+            let told = run(&mut command).expect(3).to_string();
+            assert!(told.contains("mounted beneath the target") && told.contains(said), "{told}");
+            assert_eq!(disk.shell(&format!("cat '{}/data'", target.join(place).display())), "data\n");
+        }
+        assert!(!target.join("gone").exists() && target.join(place).exists());
+        // Before a file takes the place of a folder, nothing of that is deleted.
+        assert_eq!(top.join("beside").exists(), place != "extra/deep");
+        drop(disk);
+        fs::remove_dir_all(&target).unwrap();
+    }
+}
