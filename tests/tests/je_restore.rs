@@ -36,6 +36,21 @@ fn an_environment_takes_its_place_as_a_whole_and_never_under_somebody() {
     // Somebody has it open: nothing is touched, and the application goes on.
     let refused = restore(&treering, &home, &home, &[]).expect(1);
     assert!(refused.to_string().contains("has locked"), "{refused}");
+    let refused = restore(&treering, &home, &home, &["--dry-run"]).expect(1);
+    assert!(refused.to_string().contains("has locked"), "{refused}");
+    // Nor by a snapshot that knows nothing of it.
+    let other = temp.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("je.properties"), "").unwrap();
+    let files = || std::fs::read_dir(&home).unwrap().count();
+    let other_snapshot = treering.backup(&other)["snapshot_id"].as_str().unwrap().to_owned();
+    let there = files();
+    for more in [&["--delete"][..], &["--delete", "--dry-run"], &[]] {
+        let mut command = treering.command("restore");
+        let refused = run(command.arg(&other_snapshot).arg("--target").arg(&home).args(more)).expect(1).to_string();
+        assert!(refused.contains("has locked") && refused.contains("Nothing was restored."), "{refused}");
+        assert!(files() >= there && !home.join("je.properties").exists());
+    }
     load.wait_for(50).unwrap();
     load.stop().unwrap();
     assert!(left_beside(&home).is_empty());

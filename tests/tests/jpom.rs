@@ -134,7 +134,9 @@ fn nothing_is_written_over_a_database_in_use() {
     scene.write("conf/application.yml", "jpom: changed");
     let mut writer = scene.database.live(SEED).unwrap();
     writer.next_commit().unwrap();
-    for arguments in [&[][..], &["--jpom-only", "database"], &["--jpom-only", "config"]] {
+    let (database, config) = (["--jpom-only", "database"], ["--jpom-only", "config"]);
+    let dry = ["--dry-run", "--jpom-only", "database"];
+    for arguments in [&[][..], &database, &config, &["--dry-run"], &dry] {
         let ran = scene.restore(&snapshot, arguments).expect(1);
         assert!(ran.stderr.contains("has locked"), "{ran}");
     }

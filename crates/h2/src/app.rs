@@ -14,7 +14,7 @@ use treering_snapshot::capture::{Application, Capture, Folder};
 use crate::capture::DatabaseCapture;
 use crate::options::Options;
 
-const SUFFIX: &[u8] = b".mv.db";
+pub(crate) const SUFFIX: &[u8] = b".mv.db";
 
 /// The application: H2 databases.
 #[derive(Debug, Clone, Default)]

@@ -7,8 +7,10 @@
 //! format, which is said; from the look at whether somebody has the target open until the exchange is durable, H2's own
 //! lock on it is held.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use parking_lot::Mutex;
 use treering_snapshot::capture::plain;
@@ -52,6 +54,10 @@ impl Restorer for H2Restorer {
         hold_alone(file, 0, place.shown)
     }
 
+    fn refuse_open(&self, folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
+        each_database(folder, names, &|database| self.hold(database).map(drop))
+    }
+
     fn adapt(&self, staged: &Place<'_>, _target: Option<&Place<'_>>) -> Result<(), Refusal> {
         let file = open(staged).map_err(Refusal::io("open", staged.shown))?;
         let closed = match normalise(&file) {
@@ -89,6 +95,25 @@ fn is_unreadable(error: &StoreError) -> bool {
 fn unchecked(error: &StoreError) -> Proof {
     let note = "it is as it was captured, which is no proof that it opens: open it before you rely on it";
     Proof { point: None, detail: format!("it cannot be checked: {error}"), notes: vec![note.to_owned()] }
+}
+
+/// Asks of every database among these entries of a folder that is there.
+///
+/// # Errors
+///
+/// What the first one that is refused says.
+pub fn each_database(
+    folder: &Place<'_>,
+    names: &[OsString],
+    ask: &dyn Fn(&Place<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for name in names.iter().filter(|name| name.as_bytes().ends_with(crate::app::SUFFIX)) {
+        let (path, shown) = (folder.path.join(name), folder.shown.join(name));
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            ask(&Place { path: &path, shown: &shown })?;
+        }
+    }
+    Ok(())
 }
 
 fn proof(report: &Report, notes: Vec<String>) -> Proof {

@@ -168,8 +168,16 @@ pub enum SnapshotError {
         path: PathBuf,
         /// Why not.
         detail: String,
-        /// Whether the reason is that somebody has it open.
-        is_in_use: bool,
+    },
+    /// Somebody has an application open whose files a restore would touch; nothing was changed.
+    #[error("cannot restore over the {kind} application in {}: {detail}", .path.display())]
+    InUse {
+        /// Its kind.
+        kind: String,
+        /// Where it is.
+        path: PathBuf,
+        /// How that was noticed.
+        detail: String,
     },
     /// An application cannot be exchanged as a whole, because of what is mounted there; nothing was changed.
     #[error("cannot bring the {kind} application back: {detail}")]

@@ -16,7 +16,9 @@ use crate::selector::Selector;
 ///
 /// An application that knows how to come back (a JE environment, for instance) is restored beside its place, verified,
 /// and exchanged as a whole, while its own locks are held; the restore refuses if somebody has it open. What was there
-/// is moved aside, to a name that is told, or deleted with --delete. --app none restores its files like any others.
+/// is moved aside, to a name that is told, or deleted with --delete. --app none restores its files like any others. What
+/// somebody has open in the target is not touched either if the snapshot does not hold that application, unless with
+/// --app none.
 ///
 /// A file that exists and is the same is not touched; one that differs is rebuilt beside the old one and renamed
 /// over it. Set-uid and set-gid bits, file capabilities and device nodes are restored only with --privileged; without

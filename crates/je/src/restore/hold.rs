@@ -3,8 +3,10 @@
 //! A writer holds byte 0 of `je.lck` alone, readers share byte 1, and whoever deletes files holds byte 1 alone
 //! (`log/FileManager.java`). Both bytes held alone keep everybody out.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 
@@ -20,6 +22,37 @@ const LOCKED_BYTES: i64 = 2;
 pub(crate) fn hold(place: &Place<'_>) -> Result<Hold, Refusal> {
     let file = open(place).map_err(Refusal::io("open", place.shown.join(LOCK_FILE)))?;
     hold_alone(file, LOCKED_BYTES, &place.shown.join(LOCK_FILE))
+}
+
+/// Refuses to have these entries of a folder touched if they belong to an environment that somebody has open. Without a
+/// lock file nobody has.
+pub(crate) fn refuse_open(folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
+    let is_data_folder = folder.shown.file_name().is_some_and(is_data_folder);
+    if !names.iter().any(|name| is_own(name)) {
+        return Ok(());
+    }
+    for home in if is_data_folder { &[".", ".."][..] } else { &["."] } {
+        let path = folder.path.join(home).join(LOCK_FILE);
+        let shown = if *home == "." { folder.shown } else { folder.shown.parent().unwrap_or(folder.shown) };
+        let shown = shown.join(LOCK_FILE);
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            let file = plain().read(true).write(true).open(&path).map_err(Refusal::io("open", &shown))?;
+            hold_alone(file, LOCKED_BYTES, &shown)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of a folder may belong to an environment.
+fn is_own(name: &OsStr) -> bool {
+    let is_log = Path::new(name).extension().is_some_and(|ending| ending == "jdb");
+    is_log || name == LOCK_FILE || name == "je.properties" || is_data_folder(name)
+}
+
+/// `data001` and so on.
+fn is_data_folder(name: &OsStr) -> bool {
+    let number = name.as_bytes().strip_prefix(b"data");
+    number.is_some_and(|number| number.len() == 3 && number.iter().all(u8::is_ascii_digit))
 }
 
 fn open(place: &Place<'_>) -> io::Result<File> {

@@ -14,6 +14,7 @@ mod release;
 pub(crate) use hold::hold;
 pub use release::newest_log_version;
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,10 @@ impl Restorer for JeRestorer {
 
     fn hold(&self, place: &Place<'_>) -> Result<Hold, Refusal> {
         hold(place)
+    }
+
+    fn refuse_open(&self, folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
+        hold::refuse_open(folder, names)
     }
 
     fn adapt(&self, staged: &Place<'_>, _: Option<&Place<'_>>) -> Result<(), Refusal> {

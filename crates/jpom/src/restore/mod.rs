@@ -21,11 +21,13 @@ mod library;
 mod part;
 mod tidy;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use treering_h2::H2Restorer;
+use treering_h2::restore::each_database;
 use treering_snapshot::record::AppEntry;
 use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
 
@@ -113,11 +115,17 @@ impl Restorer for JpomRestorer {
     }
 
     fn hold(&self, place: &Place<'_>) -> Result<Hold, Refusal> {
-        if let Some(running) = Home::at(place.path).ok().and_then(|home| Running::of(&home)) {
-            return Err(in_use(place.shown, &running));
-        }
+        self.refuse_open(place, &[])?;
         let held = self.with_database(place, |restorer, database| restorer.hold(database))?;
         Ok(held.unwrap_or_else(|| Box::new(())))
+    }
+
+    /// Whatever is touched in a home: its process must not run. Who brings databases back looks at that of a home.
+    fn refuse_open(&self, folder: &Place<'_>, _: &[OsString]) -> Result<(), Refusal> {
+        match Home::at(folder.path).ok().and_then(|home| Running::of(&home)) {
+            Some(running) => Err(in_use(folder.shown, &running)),
+            None => Ok(()),
+        }
     }
 
     fn adapt(&self, staged: &Place<'_>, target: Option<&Place<'_>>) -> Result<(), Refusal> {
@@ -187,6 +195,10 @@ impl Restorer for DatabaseRestorer {
             }
         }
         self.database.hold(place)
+    }
+
+    fn refuse_open(&self, folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
+        each_database(folder, names, &|database| self.hold(database).map(drop))
     }
 
     fn adapt(&self, staged: &Place<'_>, target: Option<&Place<'_>>) -> Result<(), Refusal> {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::SnapshotError;
 use crate::lock::{Lock, try_lock};
 use crate::record::{AppEntry, Snapshot};
 
@@ -40,6 +41,17 @@ pub trait Restorer: Sync {
     ///
     /// [`Refusal::InUse`] if somebody has it open.
     fn hold(&self, place: &Place<'_>) -> Result<Hold, Refusal>;
+
+    /// Refuses to have these entries of a folder of the target written over, made or deleted if they belong to an instance
+    /// that somebody has open, whether or not the snapshot knows of it. Changes nothing, and makes no lock file.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InUse`] if somebody has it open.
+    fn refuse_open(&self, folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
+        let _knows_none = (folder, names);
+        Ok(())
+    }
 
     /// Changes what is staged: cuts it at a moment, for instance, or adds something of the old content of the target, if
     /// there is any. Makes durable what it changes.
@@ -144,6 +156,16 @@ impl Refusal {
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// What a restore that has changed nothing says of it.
+    pub(super) fn of(&self, kind: &str, path: &Path) -> SnapshotError {
+        let (kind, path, detail) = (kind.to_owned(), path.to_owned(), self.to_string());
+        match self {
+            Self::InUse { .. } => SnapshotError::InUse { kind, path, detail },
+            Self::Mounted { .. } => SnapshotError::Mounted { kind, detail },
+            _ => SnapshotError::NotBroughtBack { kind, path, detail },
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod dump;
 mod job;
 mod meta;
 mod mounts;
+mod open;
 mod plan;
 mod remove;
 mod resolve;
@@ -107,7 +108,8 @@ pub struct RestoreOptions<'a> {
     pub ownership: bool,
     /// Says what would be done, and does not do it.
     pub dry_run: bool,
-    /// Who brings applications back; those of other kinds are files like any other. Nobody does in a dry run.
+    /// Who brings applications back, and says what is open in the target; those of other kinds are files like any other. In
+    /// a dry run nobody does, but what the real run would refuse is refused.
     pub applications: &'a [Box<dyn Restorer>],
 }
 
@@ -194,9 +196,9 @@ pub struct RestoreSummary {
 /// # Errors
 ///
 /// If the target cannot be opened, there is no room left on it, somebody asked to stop, or the snapshot goes on beyond what
-/// its record says ([`SnapshotError::MoreThanSaid`]). What was complete by then stays. [`SnapshotError::NotBroughtBack`],
-/// before anything is changed, if somebody has an application open that was to be brought back, or it cannot be exchanged
-/// because of what is mounted there ([`SnapshotError::Mounted`]).
+/// its record says ([`SnapshotError::MoreThanSaid`]). What was complete by then stays. Before anything is
+/// changed: [`SnapshotError::InUse`] if somebody has an application open whose files would be touched,
+/// [`SnapshotError::NotBroughtBack`] and [`SnapshotError::Mounted`] if one cannot be exchanged.
 pub fn restore(
     repository: &Arc<Repository>,
     snapshot: &Snapshot,
@@ -209,6 +211,7 @@ pub fn restore(
         false => (options.selection)(path, is_folder),
     };
     let others = RestoreOptions { selection: &selection, ..options.clone() };
+    open::refuse(repository, snapshot, &others, progress)?;
     let mut summary = restore_files(repository, snapshot, &others, &options.target, progress)?;
     for one in returns {
         let (added, brought) = one.run(repository, snapshot, options, progress)?;

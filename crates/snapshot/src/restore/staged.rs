@@ -51,7 +51,7 @@ pub(super) fn find<'a>(
     options: &'a RestoreOptions<'_>,
 ) -> Result<Vec<Return<'a>>> {
     let mut found: Vec<Return<'a>> = Vec::new();
-    for entry in snapshot.applications.iter().filter(|_| !options.dry_run) {
+    for entry in &snapshot.applications {
         found.extend(wanted(entry, options));
     }
     let folders: Vec<PathBuf> =
@@ -60,6 +60,8 @@ pub(super) fn find<'a>(
     for one in &mut found {
         one.hold_target(repository, options)?;
     }
+    // A dry run is refused what the real one would be, and says what it would do of each file.
+    found.retain(|_| !options.dry_run);
     Ok(found)
 }
 
@@ -94,14 +96,7 @@ pub(super) fn is_in_a_unit(returns: &[Return<'_>], path: &Path) -> bool {
 
 impl Return<'_> {
     fn refused(&self, options: &RestoreOptions<'_>, refusal: &Refusal) -> SnapshotError {
-        let (kind, detail) = (self.entry.kind.clone(), refusal.to_string());
-        match refusal {
-            Refusal::Mounted { .. } => SnapshotError::Mounted { kind, detail },
-            _ => {
-                let is_in_use = matches!(refusal, Refusal::InUse { .. });
-                SnapshotError::NotBroughtBack { kind, path: options.target.join(&self.inside), detail, is_in_use }
-            }
-        }
+        refusal.of(&self.entry.kind, &options.target.join(&self.inside))
     }
 
     /// Takes the locks of what is in the target, if anything is.
@@ -119,8 +114,10 @@ impl Return<'_> {
         }
         let (path, shown) = (yard.path(&yard.name), yard.shown.join(&yard.name));
         let place = Place { path: &path, shown: &shown };
-        let held = refuse_mounts(&place).and_then(|()| self.restorer.hold(&place));
-        self.hold = Some(held.map_err(|refusal| self.refused(options, &refusal))?);
+        refuse_mounts(&place).map_err(|refusal| self.refused(options, &refusal))?;
+        if !options.dry_run {
+            self.hold = Some(self.restorer.hold(&place).map_err(|refusal| self.refused(options, &refusal))?);
+        }
         Ok(())
     }
 

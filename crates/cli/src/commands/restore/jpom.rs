@@ -88,7 +88,7 @@ pub(super) fn parts(args: &JpomRestoreArgs, named: &Named) -> Result<Option<Part
 
 /// Refuses to write parts into a home whose Jpom runs.
 pub(super) fn refuse_running(args: &RestoreArgs, named: &Named, target: &Path) -> Outcome {
-    if args.jpom.jpom_only.is_empty() || args.dry_run {
+    if args.jpom.jpom_only.is_empty() {
         return Ok(());
     }
     let has_database = args.jpom.jpom_only.iter().any(|part| part.part() == Part::Database);

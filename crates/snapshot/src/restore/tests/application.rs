@@ -1,5 +1,6 @@
 //! Applications that come back: beside their place first, and into it only when they are sound and nobody has them open.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,10 @@ impl Restorer for Fake {
             true => Err(Refusal::InUse { detail: "there is a file `open`".into() }),
             false => Ok(Box::new(())),
         }
+    }
+
+    fn refuse_open(&self, folder: &Place<'_>, _: &[OsString]) -> Result<(), Refusal> {
+        self.hold(folder).map(drop)
     }
 
     fn adapt(&self, staged: &Place<'_>, target: Option<&Place<'_>>) -> Result<(), Refusal> {
@@ -148,8 +153,61 @@ fn nothing_is_touched_while_somebody_has_it_open() {
     fs::create_dir_all(home.target().join("app")).unwrap();
     fs::write(home.target().join("app/open"), "").unwrap();
     let refused = bring_back(&home, &snapshot, Unit::Folder, None, |_| {});
-    assert!(matches!(refused, Err(SnapshotError::NotBroughtBack { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(SnapshotError::InUse { .. })), "{refused:?}");
     assert_eq!(names(&home.target()), ["app"]);
+    assert_eq!(names(&home.target().join("app")), ["open"]);
+}
+
+/// The snapshot holds nothing of the application, or its files like any others, and somebody has it open in the target.
+#[test]
+fn what_somebody_has_open_is_not_touched_though_the_snapshot_does_not_know_of_it() {
+    let mut home = home();
+    let mut plain = snapshot(&mut home, &["a"], "/data/app");
+    plain.applications.clear();
+    let other = home.file("other", b"new");
+    let data = home.folder("data", [other]);
+    let without = home.snapshot(data);
+    fs::create_dir_all(home.target().join("app/deep")).unwrap();
+    fs::create_dir_all(home.target().join("more/app")).unwrap();
+    fs::write(home.target().join("app/open"), "").unwrap();
+    for dry_run in [true, false] {
+        for (snapshot, delete) in [(&plain, false), (&plain, true), (&without, true)] {
+            let refused = bring_back(&home, snapshot, Unit::Folder, None, |options| {
+                (options.delete, options.dry_run) = (delete, dry_run);
+            });
+            let Err(SnapshotError::InUse { path, .. }) = refused else { panic!("{refused:?}") };
+            assert_eq!(path, home.target().join("app"));
+            assert_eq!(
+                (names(&home.target()).len(), names(&home.target().join("app"))),
+                (2, vec!["deep".to_owned(), "open".to_owned()])
+            );
+        }
+    }
+    // Deep in what would go.
+    fs::rename(home.target().join("app/open"), home.target().join("more/app/open")).unwrap();
+    fs::write(home.target().join("more/app/a"), "").unwrap();
+    let refused = bring_back(&home, &plain, Unit::Folder, None, |options| options.delete = true);
+    assert!(matches!(&refused, Err(SnapshotError::InUse { path, .. }) if path.ends_with("more/app")), "{refused:?}");
+    // What is not touched may be open, and so may everything if nobody is asked.
+    bring_back(&home, &plain, Unit::Folder, None, |_| {}).unwrap();
+    bring_back(&home, &without, Unit::Folder, None, |options| (options.delete, options.applications) = (true, &[]))
+        .unwrap();
+    assert_eq!(names(&home.target()), ["other"]);
+}
+
+/// A dry run is refused what the real one would be.
+#[test]
+fn a_dry_run_over_what_somebody_has_open_is_refused() {
+    let mut home = home();
+    let snapshot = snapshot(&mut home, &["a"], "/data/app");
+    fs::create_dir_all(home.target().join("app")).unwrap();
+    fs::write(home.target().join("app/open"), "").unwrap();
+    let refused = bring_back(&home, &snapshot, Unit::Folder, None, |options| options.dry_run = true);
+    assert!(matches!(refused, Err(SnapshotError::InUse { .. })), "{refused:?}");
+    let refused = bring_back(&home, &snapshot, Unit::Folder, None, |options| {
+        (options.dry_run, options.overwrite) = (true, Overwrite::Never);
+    });
+    assert!(matches!(refused, Err(SnapshotError::NotBroughtBack { .. })), "{refused:?}");
     assert_eq!(names(&home.target().join("app")), ["open"]);
 }
 
