@@ -100,6 +100,29 @@ fn a_jar_that_is_none_and_a_lock_that_cannot_be_had_are_told_as_what_they_are() 
     assert!(!refused.contains("has it open"), "{refused}");
 }
 
+/// A snapshot that was made when the environment could not be captured holds nothing of it: that is said, and what is
+/// there is not deleted for it.
+#[test]
+fn a_snapshot_that_misses_an_environment_says_which_one_has_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let home = temp.path().join("home/je");
+    std::fs::create_dir(temp.path().join("home")).unwrap();
+    let mut load = Load::start(&home, &temp.path().join("acknowledged"), PACE).unwrap();
+    load.wait_for(100).unwrap();
+    let good = treering.backup(&home)["snapshot_id"].as_str().unwrap().to_owned();
+    run(treering.backup_command(&home).arg("--je-offline")).expect(3);
+    load.stop().unwrap();
+    let files = || std::fs::read_dir(&home).unwrap().count();
+    let there = files();
+    let fresh = temp.path().join("fresh");
+    for (target, more, code) in [(&home, "--delete", 1), (&fresh, "--dry-run", 3), (&fresh, "--verify", 3)] {
+        let told = restore(&treering, &home, target, &[more]).expect(code).to_string();
+        assert!(told.contains("is not in this snapshot") && told.contains(&good[..8]), "{told}");
+    }
+    assert_eq!(files(), there);
+}
+
 /// Folders are exchanged by their names, and a mount point keeps its own.
 #[test]
 fn a_mount_point_is_refused_before_anything_is_written_and_what_to_do_is_said() {

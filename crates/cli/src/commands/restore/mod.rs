@@ -4,6 +4,7 @@
 //! named and makes the exit code.
 
 mod jpom;
+mod missing;
 mod plan;
 mod tell;
 
@@ -38,6 +39,7 @@ pub(crate) fn run_in(context: &Context, opened: &Opened, args: &RestoreArgs) -> 
     let plan = Plan::make(context, opened, args)?;
     context.printer.note(Verbosity::Normal, &plan.says_where())?;
     plan.tell_moment(context)?;
+    plan.tell_missing(context)?;
     let started = Instant::now();
     let mut done = write(context, opened, &plan).map_err(|failure| match failure.safe {
         // It knows better: that nothing was restored, for instance.

@@ -10,10 +10,11 @@ use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Restor
 use treering_snapshot::select::{self, Filter, Named};
 
 use super::jpom;
+use super::missing::{self, Missing};
 use crate::args::{Overwrite, RestoreArgs};
 use crate::commands::je::moment::Moment;
 use crate::context::{Context, Opened};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Kind, Outcome};
 use crate::output::objects;
 use crate::patterns::Patterns;
 use crate::selector::Selector;
@@ -35,6 +36,8 @@ pub(super) struct Plan<'a> {
     selection: Selection,
     applications: Vec<Box<dyn Restorer>>,
     moment: Option<Moment>,
+    /// Applications that the snapshot should hold.
+    pub(super) missing: Vec<Missing>,
 }
 
 impl<'a> Plan<'a> {
@@ -65,7 +68,8 @@ impl<'a> Plan<'a> {
         let je = applications::je_restorer(&args.je, &context.environment, moment.as_ref(), &named, &roots)?;
         restorers.push(je);
         let applications = applications::restorers(&apps(&args.app)?, &context.environment, restorers)?;
-        Ok(Plan { args, named, target, roots, full_paths, selection, applications, moment })
+        let missing = missing::find(opened, &all, &named, &roots, &*selection, &applications)?;
+        Ok(Plan { args, named, target, roots, full_paths, selection, applications, moment, missing })
     }
 
     /// The library's options.
@@ -86,6 +90,19 @@ impl<'a> Plan<'a> {
     /// Says at which moment an application is cut.
     pub(super) fn tell_moment(&self, context: &Context) -> Outcome {
         self.moment.as_ref().map_or(Ok(()), |moment| moment.tell(context))
+    }
+
+    /// Says which applications the snapshot should hold. What is in their place is not deleted for that.
+    pub(super) fn tell_missing(&self, context: &Context) -> Outcome {
+        match self.missing.first().filter(|_| self.args.delete) {
+            Some(missing) => Err(Failure::new(Kind::Failed, missing.says())
+                .safe("Nothing was restored: --delete would remove what is in its place.")
+                .next("Restore that snapshot, or without --delete. --app none deletes it all the same.")),
+            None => {
+                self.missing.iter().for_each(|missing| context.printer.warn(&missing.says()));
+                Ok(())
+            }
+        }
     }
 
     /// Whether a database of this path in the snapshot is that of a home of Jpom.

@@ -25,7 +25,7 @@ pub(super) fn tell(context: &Context, plan: &Plan<'_>, done: &RestoreSummary, to
         true => context.printer.json(&Message::RestoreSummary(summary(plan, done, took)))?,
         false => print(context.printer, plan, done, took)?,
     }
-    verdict(done)
+    verdict(plan, done)
 }
 
 fn describe(kind: &WithheldKind) -> String {
@@ -66,7 +66,7 @@ fn lines(app: &BroughtBack) -> Vec<String> {
             lines.extend(old.iter().map(moved));
         }
         Fate::Staged { stage, why } => lines.push(format!(
-            "{kind}: {target} was left as it is, what was restored is in {}: {}",
+            "{kind}: nothing was put in the place of {target}, what was restored is in {}: {}",
             escape::path(stage),
             escape::text(why)
         )),
@@ -114,31 +114,39 @@ fn summary(plan: &Plan<'_>, done: &RestoreSummary, took: Duration) -> messages::
 }
 
 /// What was not restored outweighs an application that was not exchanged; both are said.
-fn verdict(done: &RestoreSummary) -> Outcome {
+fn verdict(plan: &Plan<'_>, done: &RestoreSummary) -> Outcome {
     let staged: Vec<String> = done.applications.iter().filter_map(not_exchanged).collect();
     let failed = (done.errors > 0).then(|| format!("{} could not be restored", table::count(done.errors, "item")));
     let withheld = done.withheld.count;
     let withheld = (withheld > 0).then(|| format!("{} withheld", table::count(withheld, "item")));
-    let advice = match (withheld.is_some(), staged.is_empty()) {
-        (true, _) => Some("If you trust whoever can write to the repository, use --privileged."),
-        (false, false) => Some("Another snapshot may be sound; --app none restores the files as they are."),
-        (false, true) => Some(
-            "Each is named above with its reason: mend it and run the restore again. If the repository is damaged, \
-             `treering check` tells what is affected.",
-        ),
+    let missing = plan.missing.len() as u64;
+    let missing = (missing > 0).then(|| format!("{} missing in the snapshot", table::count(missing, "application")));
+    let is_whole = failed.is_none() && withheld.is_none() && missing.is_none();
+    let advice = if withheld.is_some() {
+        "If you trust whoever can write to the repository, use --privileged."
+    } else if failed.is_some() {
+        "Each is named above with its reason: mend it and run the restore again. If the repository is damaged, `treering \
+         check` tells what is affected."
+    } else if missing.is_some() {
+        "Restore the snapshot that is named above, which has it."
+    } else {
+        "Another snapshot may be sound; --app none restores the files as they are."
     };
-    let kind = match failed.is_none() && withheld.is_none() {
+    let kind = match is_whole {
         true if staged.is_empty() => return Ok(()),
         true => Kind::AppNotConsistent,
         false => Kind::Incomplete,
     };
-    let reasons: Vec<String> = failed.into_iter().chain(withheld).chain(staged).collect();
-    let failure = Failure::new(kind, reasons.join("; ")).safe("Everything else was restored.");
-    Err(Failure { next: advice.map(str::to_owned), ..failure })
+    let safe = match staged.is_empty() {
+        true => "Everything else was restored.",
+        false => "What was in its place before, if anything, is as it was. Whatever else was asked for was restored.",
+    };
+    let reasons: Vec<String> = failed.into_iter().chain(withheld).chain(missing).chain(staged).collect();
+    Err(Failure::new(kind, reasons.join("; ")).safe(safe).next(advice))
 }
 
 fn not_exchanged(app: &BroughtBack) -> Option<String> {
     let Fate::Staged { stage, why } = &app.fate else { return None };
     let (target, stage) = (app.target.display(), stage.display());
-    Some(format!("{} {target} was left as it is, what was restored is in {stage}: {why}", app.kind))
+    Some(format!("{} {target} was not put in its place, what was restored is in {stage}: {why}", app.kind))
 }
