@@ -6,6 +6,23 @@ use std::fs;
 
 use treering_tests::{SmallDisk, Treering, run};
 
+#[test]
+fn a_target_that_leads_nowhere_and_a_path_that_is_not_there_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (source, link) = (temp.path().join("source"), temp.path().join("link"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "new").unwrap();
+    let id = treering.backup(&source)["snapshot_id"].as_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(temp.path().join("nowhere"), &link).unwrap();
+    let mut command = treering.command("restore");
+    let told = run(command.args(["latest", "--target"]).arg(&link)).expect(1).to_string();
+    assert!(told.contains("a symbolic link that leads nowhere is in its place"), "{told}");
+    let mut command = treering.command("restore");
+    let told = run(command.args(["latest:/nope", "--target"]).arg(temp.path().join("new"))).expect(1).to_string();
+    assert!(told.contains(&format!("/nope is not in snapshot {}", &id[..8])), "{told}");
+}
+
 /// What is mounted beneath the target is somebody else's: named, and left alone.
 #[test]
 fn nothing_is_deleted_on_a_file_system_that_is_mounted_beneath_the_target() {

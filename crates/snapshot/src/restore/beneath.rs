@@ -123,6 +123,10 @@ impl Beneath {
         let stem = format!(".treering-{:016x}", u64::from_le_bytes(random));
         let root = match open_target(target) {
             Err(Errno::NOENT) if dry_run => None,
+            Err(Errno::NOENT) if target.is_symlink() => {
+                let found = "symbolic link that leads nowhere";
+                return Err(SnapshotError::Blocked { path: target.to_owned(), found });
+            }
             Err(Errno::NOENT) => {
                 std::fs::create_dir_all(target).map_err(SnapshotError::io("make", target))?;
                 Some(open_target(target).map_err(io::Error::from).map_err(SnapshotError::io("open", target))?)

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use treering_jpom::restore::Parts;
+use treering_snapshot::SnapshotError;
 use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Restorer, Root, layout};
 use treering_snapshot::select::{self, Filter, Named};
@@ -167,14 +168,18 @@ fn sub_paths(selector: Option<&Selector>, wanted: Vec<PathBuf>) -> Result<Vec<Pa
     }
 }
 
-fn roots(opened: &Opened, (_, snapshot): &Named, sub_paths: &[PathBuf], full: bool) -> Result<Vec<Root>, Failure> {
+fn roots(opened: &Opened, (name, snapshot): &Named, sub_paths: &[PathBuf], full: bool) -> Result<Vec<Root>, Failure> {
     let mut reader = opened.repository.reader()?;
     if sub_paths.is_empty() {
         return Ok(layout(snapshot, &mut reader, None, full)?);
     }
     let mut roots = Vec::new();
     for path in outermost(sub_paths) {
-        roots.extend(layout(snapshot, &mut reader, Some(path), full)?);
+        let found = layout(snapshot, &mut reader, Some(path), full).map_err(|error| match error {
+            SnapshotError::NoPath { path, .. } => SnapshotError::NoPath { path, snapshot: name.short() },
+            other => other,
+        });
+        roots.extend(found?);
     }
     Ok(roots)
 }
