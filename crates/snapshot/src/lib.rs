@@ -35,7 +35,6 @@ mod stat;
 pub mod stream;
 #[cfg(test)]
 mod testing;
-mod threads;
 pub mod tree;
 pub mod undelete;
 pub mod usage;

@@ -10,9 +10,8 @@ use treering_store::storage::Area;
 use treering_store::{Finding, PackCheck, PackName, Repository};
 
 use super::Clock;
-use crate::error::Result;
+use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Progress};
-use crate::threads::on_all_cores;
 
 /// What came of reading packs.
 #[derive(Debug, Default)]
@@ -40,6 +39,8 @@ enum One {
 }
 
 /// Reads these packs in this order, on all cores, until `deadline` by `clock`; the first in any case.
+///
+/// The threads are its own: rayon's would be busy for the length of a pack, and others wait for them meanwhile.
 pub(super) fn read(
     repository: &Repository,
     packs: &[(PackName, u64)],
@@ -56,7 +57,11 @@ pub(super) fn read(
             done.push((number, read_one(repository, *pack, clock, progress)?));
         }
     };
-    let mut all = on_all_cores(packs.len(), work)?.concat();
+    let joined: Vec<Result<Vec<(usize, One)>>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..rayon::current_num_threads().min(packs.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or(Err(SnapshotError::WorkerLost))).collect()
+    });
+    let mut all = joined.into_iter().collect::<Result<Vec<_>>>()?.concat();
     all.sort_unstable_by_key(|(number, _)| *number);
     Ok(all.into_iter().map(|(_, one)| one).fold(DataRead::default(), DataRead::add))
 }

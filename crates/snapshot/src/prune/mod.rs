@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
 use treering_store::{
@@ -28,7 +27,6 @@ use crate::error::{Result, SnapshotError};
 use crate::known::damage;
 use crate::progress::{Event, Progress};
 use crate::record::SnapshotName;
-use crate::threads::on_all_cores;
 
 use live::Live;
 pub(crate) use live::describe;
@@ -335,8 +333,7 @@ struct Copied {
     written_bytes: u64,
 }
 
-/// Copies what is needed of these packs into new ones, which are durable and were read back when this returns. Each thread
-/// takes a pack at a time: most of the work is taking frames apart.
+/// Copies what is needed of these packs into new ones, which are durable and were read back when this returns.
 fn copy(
     repository: &Arc<Repository>,
     live: &Live<'_>,
@@ -345,27 +342,21 @@ fn copy(
     progress: &dyn Progress,
 ) -> Result<Copied> {
     let session = Session::start(repository, None, options.compression, SessionMode::Store)?;
-    let next = Mutex::new(packs.iter().map(|pack| pack.name));
-    let work = || {
-        let (mut sink, mut done) = (session.sink()?, Vec::new());
-        loop {
-            let Some(pack) = next.lock().next() else { break };
-            done.push((pack, copy_pack(repository, live, &mut sink, pack, progress)?));
-        }
-        sink.flush()?;
-        Ok(done)
-    };
-    let mut all = on_all_cores(packs.len(), work)?.concat();
-    session.flush()?;
-    all.sort_unstable_by_key(|(pack, _)| *pack);
+    let mut sink = session.sink()?;
     let mut copied = Copied { emptied: Vec::new(), damaged: Vec::new(), written_bytes: 0 };
-    for (pack, what) in all {
-        match what {
-            One::Emptied => copied.emptied.push(pack),
-            One::Gone => {}
-            One::Damaged(detail) => copied.damaged.push((pack, detail)),
+    for pack in packs.iter().map(|pack| pack.name) {
+        match copy_pack(repository, live, &mut sink, pack, progress) {
+            Ok(()) => copied.emptied.push(pack),
+            // Another prune was faster.
+            Err(SnapshotError::Store(StoreError::Missing { .. })) => {}
+            Err(error @ SnapshotError::Store(StoreError::Damaged { .. })) => {
+                copied.damaged.push((pack, damage(error)?))
+            }
+            Err(other) => return Err(other),
         }
     }
+    sink.flush()?;
+    session.flush()?;
     for (name, bytes) in session.published() {
         let findings = repository.check_pack(name, PackCheck::Name)?;
         if let Some(finding) = findings.first() {
@@ -376,31 +367,7 @@ fn copy(
     Ok(copied)
 }
 
-/// What came of one pack.
-#[derive(Clone)]
-enum One {
-    Emptied,
-    /// Another prune was faster.
-    Gone,
-    Damaged(String),
-}
-
 fn copy_pack(
-    repository: &Repository,
-    live: &Live<'_>,
-    sink: &mut Sink,
-    pack: PackName,
-    progress: &dyn Progress,
-) -> Result<One> {
-    match copy_frames(repository, live, sink, pack, progress) {
-        Ok(()) => Ok(One::Emptied),
-        Err(SnapshotError::Store(StoreError::Missing { .. })) => Ok(One::Gone),
-        Err(error @ SnapshotError::Store(StoreError::Damaged { .. })) => Ok(One::Damaged(damage(error)?)),
-        Err(other) => Err(other),
-    }
-}
-
-fn copy_frames(
     repository: &Repository,
     live: &Live<'_>,
     sink: &mut Sink,
