@@ -6,12 +6,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
 
 use treering_snapshot::capture::plain;
 use treering_snapshot::restore::{Hold, Place, Refusal, hold_alone};
+
+use crate::log::Name;
 
 /// The file that JE locks.
 const LOCK_FILE: &str = "je.lck";
@@ -27,7 +28,7 @@ pub(crate) fn hold(place: &Place<'_>) -> Result<Hold, Refusal> {
 /// Refuses to have these entries of a folder touched if they belong to an environment that somebody has open. Without a
 /// lock file nobody has.
 pub(crate) fn refuse_open(folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
-    let is_data_folder = folder.shown.file_name().is_some_and(is_data_folder);
+    let is_data_folder = folder.shown.file_name().is_some_and(|name| matches!(Name::of(name), Name::DataFolder(_)));
     if !names.iter().any(|name| is_own(name)) {
         return Ok(());
     }
@@ -46,13 +47,7 @@ pub(crate) fn refuse_open(folder: &Place<'_>, names: &[OsString]) -> Result<(), 
 /// Whether an entry of a folder may belong to an environment.
 fn is_own(name: &OsStr) -> bool {
     let is_log = Path::new(name).extension().is_some_and(|ending| ending == "jdb");
-    is_log || name == LOCK_FILE || name == "je.properties" || is_data_folder(name)
-}
-
-/// `data001` and so on.
-fn is_data_folder(name: &OsStr) -> bool {
-    let number = name.as_bytes().strip_prefix(b"data");
-    number.is_some_and(|number| number.len() == 3 && number.iter().all(u8::is_ascii_digit))
+    is_log || matches!(Name::of(name), Name::Lock | Name::Properties | Name::DataFolder(_))
 }
 
 fn open(place: &Place<'_>) -> io::Result<File> {
