@@ -2,6 +2,10 @@
 //!
 //! Invariant: a snapshot's existence is the commit; nothing in it changes afterwards.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use treering_store::storage::Area;
 use treering_store::{Extensions, Record, RecordKind, RecordName, Repository, StoreError, codec};
@@ -92,6 +96,13 @@ pub struct AppEntry {
     pub bytes: u64,
     /// What later versions add, sorted by tag.
     pub extensions: Extensions,
+}
+
+impl AppEntry {
+    /// Its main file or folder.
+    pub fn place(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
 }
 
 /// What a backup did.

@@ -2,7 +2,6 @@
 //!
 //! Invariant: everything that was found is said, and makes the exit code; nothing that is looked at is changed.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +47,7 @@ fn in_snapshot(context: &Context, opened: &Opened, target: &H2Target, is_info: b
         Some(_) => vec![choice::sub_path(&selector)],
         None => {
             let captured = named.1.applications.iter().filter(|app| app.kind == "h2");
-            captured.map(|app| PathBuf::from(OsStr::from_bytes(&app.path))).collect()
+            captured.map(|app| app.place().to_owned()).collect()
         }
     };
     if paths.is_empty() {

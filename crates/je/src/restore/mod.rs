@@ -79,8 +79,7 @@ impl JeRestorer {
 
 /// The path of an environment in a snapshot.
 pub fn path_of(entry: &AppEntry) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    Path::new(std::ffi::OsStr::from_bytes(&entry.path)).components().collect()
+    entry.place().components().collect()
 }
 
 impl Restorer for JeRestorer {

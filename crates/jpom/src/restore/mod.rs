@@ -39,6 +39,9 @@ use crate::error::Error;
 use crate::home::{Home, open_plain};
 use crate::process::Running;
 
+/// Where a home has its database: directly, or in the folder that is a container's volume.
+const DATABASES: [&str; 2] = ["db/Server.mv.db", "data/db/Server.mv.db"];
+
 /// How a home is brought back.
 #[derive(Debug, Clone)]
 pub struct RestoreRules {
@@ -130,12 +133,10 @@ impl Restorer for JpomRestorer {
 
     fn adapt(&self, staged: &Place<'_>, target: Option<&Place<'_>>) -> Result<(), Refusal> {
         tidy::tidy(staged.path, self.rules.clone_as.as_deref()).map_err(|error| unsound(&error))?;
-        if let Some(file) =
-            target.and_then(|target| database_of(target.path)).filter(|_| database_of(staged.path).is_none())
-        {
-            return Err(without_database(&file));
-        }
         let old = target.and_then(|target| Some((target, database_of(target.path)?)));
+        if let Some((_, file)) = old.as_ref().filter(|_| database_of(staged.path).is_none()) {
+            return Err(without_database(file));
+        }
         let old = old.map(|(target, file)| (target.path.join(&file), target.shown.join(file)));
         let old = old.as_ref().map(|(path, shown)| Place { path, shown });
         self.with_database(staged, |restorer, database| restorer.adapt(database, old.as_ref()))?;
@@ -239,9 +240,13 @@ pub fn refuse_running(home: &Home) -> Result<(), Error> {
 
 /// Where the database of a home in either layout is, if it is there.
 fn database_of(home: &Path) -> Option<PathBuf> {
-    let places = ["db/Server.mv.db", "data/db/Server.mv.db"];
     let is_file = |path: &PathBuf| home.join(path).symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-    places.into_iter().map(PathBuf::from).find(is_file)
+    DATABASES.into_iter().map(PathBuf::from).find(is_file)
+}
+
+/// Whether this path, relative to a home, is that of its own database.
+pub fn is_own_database(inside: &Path) -> bool {
+    DATABASES.iter().any(|own| inside == Path::new(own))
 }
 
 fn format_of(database: &Path) -> Option<u32> {

@@ -50,8 +50,9 @@ impl Records {
         Ok(records)
     }
 
-    /// Writes into the ledger what was read of the packs, and keeps what it says of those that are gone. What kept it from being written, if anything did: that is no failure of the
-    /// check, for the next one only reads again what it need not.
+    /// Writes into the ledger what was read of the packs, and keeps what it says of those that are gone. What kept it
+    /// from being written, if anything did: that is no failure of the check, for the next one only reads again what it
+    /// need not.
     pub(super) fn learn(
         &mut self,
         repository: &Repository,

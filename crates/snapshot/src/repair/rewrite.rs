@@ -99,7 +99,7 @@ pub(super) fn describe(name: SnapshotName, original: &Snapshot, root: Node, loss
 /// What is lost of an application: its main file or folder, what is in it, what lies beside it and begins with its name
 /// as logs do, or perhaps something in a folder above it.
 fn affecting<'l>(app: &AppEntry, losses: &'l Losses) -> Option<&'l Path> {
-    let main = Path::new(OsStr::from_bytes(&app.path));
+    let main = app.place();
     let is_of = |path: &&PathBuf| path.as_os_str().as_bytes().starts_with(&app.path);
     let file = losses.files.iter().find(is_of);
     file.or_else(|| losses.folders.iter().find(|folder| main.starts_with(folder) || is_of(folder)))

@@ -12,7 +12,6 @@
 //! system cannot exchange two names at once, or several files are exchanged, each file by itself is one of the two); from
 //! the check that nobody has the target open until the exchange is durable the application's own locks are held.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -68,7 +67,7 @@ pub(super) fn find<'a>(
 /// An instance, if it is wanted whole and there is somebody who knows how to bring it back.
 fn wanted<'a>(entry: &'a AppEntry, options: &'a RestoreOptions<'_>) -> Option<Return<'a>> {
     let restorer = options.applications.iter().find(|restorer| restorer.kind() == entry.kind)?;
-    let path: PathBuf = Path::new(OsStr::from_bytes(&entry.path)).components().collect();
+    let path: PathBuf = entry.place().components().collect();
     let is_plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
     let root = options.roots.iter().find(|root| path.starts_with(&root.path)).filter(|_| is_plain)?;
     let unit = restorer.unit(entry)?;

@@ -123,24 +123,25 @@ fn has_database(named: &Named) -> bool {
     let homes = homes(named);
     let mut databases = named.1.applications.iter().filter(|app| app.kind == treering_h2::restore::KIND);
     databases.any(|app| {
-        let path = Path::new(OsStr::from_bytes(&app.path));
-        let inside = homes.iter().find_map(|home| path.strip_prefix(home).ok());
-        inside.is_some_and(|inside| {
-            ["db/Server.mv.db", "data/db/Server.mv.db"].iter().any(|own| inside == Path::new(own))
-        })
+        let inside = homes.iter().find_map(|home| app.place().strip_prefix(home).ok());
+        inside.is_some_and(rules::is_own_database)
     })
 }
 
 fn homes((_, snapshot): &Named) -> Vec<PathBuf> {
     let homes = snapshot.applications.iter().filter(|app| app.kind == "jpom");
-    homes.map(|app| PathBuf::from(OsStr::from_bytes(&app.path))).collect()
+    homes.map(|app| app.place().to_owned()).collect()
 }
 
-/// Puts the databases that were in the way where Jpom keeps such, and notes what else is to be known of an old home.
-pub(super) fn keep_old(context: &Context, args: &RestoreArgs, plan: &Plan<'_>, done: &mut RestoreSummary) {
+/// Warns if the parts that were asked for are empty.
+pub(super) fn tell_nothing(context: &Context, args: &RestoreArgs, done: &RestoreSummary) {
     if !args.jpom.jpom_only.is_empty() && done.total_files == 0 {
         context.printer.warn("--jpom-only: nothing of these parts is in this snapshot");
     }
+}
+
+/// Puts the databases that were in the way where Jpom keeps such, and notes what else is to be known of an old home.
+pub(super) fn keep_old(context: &Context, plan: &Plan<'_>, done: &mut RestoreSummary) {
     let time = clock::now().to_zoned(context.zone.clone()).strftime("%Y%m%d%H%M%S").to_string();
     for app in &mut done.applications {
         let is_of_jpom = plan.is_of_jpom(&app.path);

@@ -3,8 +3,6 @@
 //! The record of a snapshot does not name them. It says that something could not be read; what that was is told by the
 //! other snapshots of the same machine, which hold the application.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use treering_snapshot::record::{AllSnapshots, AppEntry};
@@ -44,13 +42,13 @@ pub(super) fn find(
     selection: Selection<'_>,
     restorers: &[Box<dyn Restorer>],
 ) -> Result<Vec<Missing>, Failure> {
-    let (mut found, mut reader) = (Vec::<Missing>::new(), opened.repository.reader()?);
     if snapshot.statistics.errors == 0 {
-        return Ok(found);
+        return Ok(Vec::new());
     }
+    let (mut found, mut reader) = (Vec::<Missing>::new(), opened.repository.reader()?);
     for (name, other) in all.snapshots.iter().rev().filter(|(_, other)| other.host == snapshot.host) {
         for entry in &other.applications {
-            let path = path_of(entry);
+            let path = entry.place().to_owned();
             let is_there = |have: &AppEntry| have.kind == entry.kind && have.path == entry.path;
             let Some(unit) = restorers.iter().find(|one| one.kind() == entry.kind).and_then(|one| one.unit(entry))
             else {
@@ -74,8 +72,4 @@ pub(super) fn find(
         }
     }
     Ok(found)
-}
-
-fn path_of(entry: &AppEntry) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(&entry.path))
 }

@@ -46,7 +46,8 @@ pub(crate) fn run_in(context: &Context, opened: &Opened, args: &RestoreArgs) -> 
         Some(_) => failure,
         None => failure.safe(REPOSITORY_UNTOUCHED),
     })?;
-    jpom::keep_old(context, args, &plan, &mut done);
+    jpom::tell_nothing(context, args, &done);
+    jpom::keep_old(context, &plan, &mut done);
     tell::tell(context, &plan, &done, started.elapsed())
 }
 

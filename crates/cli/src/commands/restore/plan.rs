@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
     /// Whether a database of this path in the snapshot is that of a home of Jpom.
     pub(super) fn is_of_jpom(&self, path: &Path) -> bool {
         let mut homes = self.named.1.applications.iter().filter(|app| app.kind == "jpom");
-        homes.any(|home| path.starts_with(Path::new(OsStr::from_bytes(&home.path))))
+        homes.any(|home| path.starts_with(home.place()))
     }
 
     /// Whether nothing is written.
