@@ -8,7 +8,8 @@
 //! A folder of an area that is missing, as archivers and object stores lose empty ones, holds nothing for readers, and is
 //! made again by the writer that needs it; not so `snapshots/`, beside which new snapshots would hide the loss of all.
 //!
-//! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced.
+//! Invariant: nothing is ever written through a name that readers use, and no name is ever replaced but that of a damaged
+//! object, in one step.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
