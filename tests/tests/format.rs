@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use treering_chunk::{ChunkKind, CutPolicy, CutSizes, Cutter};
-use treering_snapshot::record::{AppEntry, Owners, Statistics};
+use treering_snapshot::record::{AppEntry, NotCaptured, Owners, Statistics};
 use treering_snapshot::stream::Extent;
 use treering_snapshot::{Node, NodeKind, Snapshot, Stream, Time};
 use treering_store::storage::{Area, Folder, Storage};
@@ -37,10 +37,10 @@ impl Entropy for Fixed {
 /// A path within the repository, and what lies there.
 type Object = (String, Vec<u8>);
 
-/// The example as the program writes it: `hello.txt`, backed up into a new repository.
-fn written() -> Vec<Object> {
+/// An unencrypted repository, and where it lies.
+fn repository(entropy: Arc<dyn Entropy>) -> (tempfile::TempDir, PathBuf, Repository) {
     let home = tempfile::tempdir().unwrap();
-    let storage: Arc<dyn Storage> = Arc::new(Folder::new(home.path().join("rings")));
+    let root = home.path().join("rings");
     let options = InitOptions {
         encryption: Encryption::None,
         unlocks: vec![],
@@ -49,8 +49,15 @@ fn written() -> Vec<Object> {
         cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
         frame_bytes: 1 << 20,
     };
-    let entropy = Arc::new(Fixed(AtomicU8::new(0)));
-    let repository = Repository::init(Arc::clone(&storage), &options, entropy, home.path().join("cache")).unwrap();
+    let cache = home.path().join("cache");
+    let repository = Repository::init(Arc::new(Folder::new(&root)), &options, entropy, cache).unwrap();
+    (home, root, repository)
+}
+
+/// The example as the program writes it: `hello.txt`, backed up into a new repository. Of its snapshot something may be
+/// changed.
+fn written(change: impl FnOnce(&mut Snapshot)) -> Vec<Object> {
+    let (_home, _, repository) = repository(Arc::new(Fixed(AtomicU8::new(0))));
     let repository = Arc::new(repository);
     let session = Session::start(&repository, None, Compression::Off, SessionMode::Store).unwrap();
     let store = |kind, bytes: &[u8]| {
@@ -62,7 +69,8 @@ fn written() -> Vec<Object> {
     };
     let file = node("hello.txt", 0o644, NodeKind::File { content: store(ChunkKind::Data, CONTENT), links: 0 });
     let tree = store(ChunkKind::Tree, &codec::encode(&file, 1000).unwrap());
-    let snapshot = snapshot(node("root", 0o755, NodeKind::Folder { tree }));
+    let mut snapshot = snapshot(node("root", 0o755, NodeKind::Folder { tree }));
+    change(&mut snapshot);
     session.commit(codec::encode(&snapshot, RECORD_MOST_BYTES).unwrap()).unwrap();
     drop(session);
     objects(&repository)
@@ -77,6 +85,7 @@ fn snapshot(root: Node) -> Snapshot {
     let application = AppEntry {
         kind: "sqlite".into(),
         path: b"/hello.txt".to_vec(),
+        scope: Some("part".into()),
         verdict: "torn".into(),
         version: None,
         consistency_point: Some("1".into()),
@@ -107,6 +116,7 @@ fn snapshot(root: Node) -> Snapshot {
         heads: vec![[0xee; 32]],
         stat: None,
         applications: vec![application],
+        not_captured: vec![NotCaptured { kind: "h2".into(), path: b"/db".to_vec(), detail: "no".into() }],
         owners: Owners { users: vec![(0, "root".into())], groups: vec![] },
         statistics,
         program: "treering".into(),
@@ -172,7 +182,7 @@ fn render(objects: &[Object]) -> String {
 
 #[test]
 fn the_example_is_what_is_written_and_both_parsers_read_it() {
-    let objects = written();
+    let objects = written(|_| {});
     let rendered = render(&objects);
     let text = fs::read_to_string(document()).unwrap();
     if std::env::var_os("TREERING_WRITE_EXAMPLE").is_some() {
@@ -230,18 +240,7 @@ fn the_second_parser_reads_a_golden() {
 
 #[test]
 fn the_second_parser_reads_lost_chunks() {
-    let home = tempfile::tempdir().unwrap();
-    let root = home.path().join("rings");
-    let options = InitOptions {
-        encryption: Encryption::None,
-        unlocks: vec![],
-        cost: DerivationCost::FLOOR,
-        created: CREATED,
-        cut_sizes: CutSizes::new(64 << 10, 8 << 10).unwrap(),
-        frame_bytes: 1 << 20,
-    };
-    let cache = home.path().join("cache");
-    let repository = Repository::init(Arc::new(Folder::new(&root)), &options, Arc::new(OsEntropy), cache).unwrap();
+    let (_home, root, repository) = repository(Arc::new(OsEntropy));
     let lost = (0..300u32).map(|i| (repository.namer().id(ChunkKind::Data, &i.to_le_bytes()), ChunkKind::Data));
     repository.record_lost(&repository.lost_chunks().unwrap(), &lost.collect()).unwrap();
     let [name] = repository.list_records(Area::Records).unwrap()[..] else { panic!() };
@@ -250,6 +249,16 @@ fn the_second_parser_reads_lost_chunks() {
     let mut at = Bytes::new(&bytes);
     Parser::new(config[36..52].try_into().unwrap()).object(&path, &mut at);
     assert_eq!(at.rows.iter().filter(|(_, _, meaning)| meaning == "id").count(), 300);
+}
+
+#[test]
+fn the_second_parser_reads_a_compressed_record() {
+    let objects = written(|snapshot| snapshot.applications = vec![snapshot.applications[0].clone(); 1000]);
+    let (path, bytes) = objects.last().unwrap();
+    assert!(path.starts_with("snapshots/") && bytes.len() < 4000, "{}", bytes.len());
+    let parser = Parser::new(objects[0].1[36..52].try_into().unwrap());
+    objects.iter().for_each(|(path, bytes)| parser.object(path, &mut Bytes::new(bytes)));
+    assert_eq!(bytes[11], 1);
 }
 
 // ---- The second parser: everything below is written from the document alone.
@@ -473,8 +482,7 @@ impl Parser {
         at.expect(b"TRF1", "magic \"TRF1\"");
         let number = at.number(4, "seal number") as u32;
         at.expect(&[kind], "kind of the pack");
-        let codec = at.take(1, "")[0];
-        at.mean(format!("codec: {codec}, {}", if codec == 0 { "raw" } else { "zstd" }));
+        let codec = self.codec(at);
         at.expect(&[0; 2], "reserved");
         let stored_len = at.number(4, "stored length");
         let raw_len = at.number(4, "raw length") as usize;
@@ -564,13 +572,28 @@ impl Parser {
         at.expect(&kind.to_le_bytes(), &format!("kind: {kind}"));
         at.expect(&[0; 2], "flags");
         at.expect(&[0], "algorithm: 0, none");
-        at.expect(&[0], "reserved");
+        let codec = self.codec(at);
         at.expect(&[0; 4], "key epoch: 0");
         at.expect(&self.id, "repository id");
         let salt = at.take(32, "salt");
-        let length = at.number(4, "length of the body") as usize;
-        at.expect(&[0; 4], "reserved");
-        let (header, end) = (&at.bytes[..at.at], at.at + length);
+        let stored_len = at.number(4, "stored length") as usize;
+        let raw_len = at.number(4, "raw length") as usize;
+        let (header, end) = (&at.bytes[..at.at], at.at + stored_len);
+        if codec == 0 {
+            assert_eq!(stored_len, raw_len);
+            self.record_body(at, kind, raw_len);
+        } else {
+            let body = zstd::bulk::decompress(at.take(stored_len, "compressed body"), raw_len).unwrap();
+            assert_eq!(body.len(), raw_len);
+            self.record_body(&mut Bytes::new(&body), kind, raw_len);
+        }
+        assert_eq!(at.at, end);
+        let tag = self.tag(&self.records, salt, 0, header, &at.bytes[header.len()..end]);
+        at.expect(&tag, "tag of the record");
+    }
+
+    fn record_body(&self, at: &mut Bytes<'_>, kind: u16, length: usize) {
+        let end = at.at + length;
         match kind {
             1 => self.snapshot(at),
             4 => self.lost_chunks(at),
@@ -581,8 +604,13 @@ impl Parser {
             }
         }
         assert_eq!(at.at, end);
-        let tag = self.tag(&self.records, salt, 0, header, &at.bytes[header.len()..end]);
-        at.expect(&tag, "tag of the record");
+    }
+
+    fn codec(&self, at: &mut Bytes<'_>) -> u8 {
+        let codec = at.take(1, "")[0];
+        assert!(codec < 2);
+        at.mean(format!("codec: {codec}, {}", if codec == 0 { "raw" } else { "zstd" }));
+        codec
     }
 
     fn lost_chunks(&self, at: &mut Bytes<'_>) {
@@ -624,6 +652,11 @@ impl Parser {
         for _ in at.count("applications") {
             self.application(at);
         }
+        for _ in at.count("not captured") {
+            for what in ["kind", "path", "detail"] {
+                at.string(what);
+            }
+        }
         for what in ["users", "groups"] {
             for _ in at.count(what) {
                 at.varint("number");
@@ -636,9 +669,12 @@ impl Parser {
     }
 
     fn application(&self, at: &mut Bytes<'_>) {
-        for what in ["kind", "path", "verdict"] {
-            at.string(what);
+        at.string("kind");
+        at.string("path");
+        if at.flag("scope: 0 none, 1 some") {
+            at.string("scope");
         }
+        at.string("verdict");
         for what in ["version", "consistency point"] {
             if at.flag(&format!("{what}: 0 none, 1 some")) {
                 at.string(what);

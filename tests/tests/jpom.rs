@@ -317,6 +317,33 @@ fn scopes_take_what_inspect_says() {
     }
 }
 
+/// Nobody has to tell a policy that a snapshot holds less than others of the same path.
+#[test]
+fn a_snapshot_of_a_smaller_scope_takes_no_place_of_a_whole_one() {
+    let scene = Scene::new();
+    let take = |day: u8, arguments: &[&str]| {
+        let mut backup = scene.treering.backup_command(scene.root());
+        let summary = run(backup.args(["--time", &format!("2026-01-0{day} 01:00:00")]).args(arguments)).expect(0);
+        id(&summary.message("summary"))
+    };
+    let whole = [1, 2, 3].map(|day| take(day, &[]));
+    let parts = [4, 5].map(|day| take(day, &["--jpom-scope", "essential"]));
+    // For a server, this is everything.
+    let light = take(6, &["--jpom-scope", "light"]);
+    run(scene.treering.command("forget").args(["--keep-last", "2"])).expect(0);
+    let left = run(scene.treering.command("snapshots").arg("--json")).expect(0).document();
+    let left = left.as_array().unwrap();
+    let kept: Vec<&str> = left.iter().map(|snapshot| snapshot["id"].as_str().unwrap()).collect();
+    assert_eq!(kept, [&whole[2], &parts[0], &parts[1], &light]);
+    let scopes = left.iter().map(|snapshot| {
+        let apps = snapshot["apps"].as_array().unwrap();
+        apps.iter().find(|app| app["kind"] == "jpom").unwrap()["scope"].as_str()
+    });
+    assert_eq!(scopes.collect::<Vec<_>>(), [None, Some("essential"), Some("essential"), None]);
+    assert_eq!(left[3]["parent"].as_str(), Some(&*whole[2]), "the newest that lacks nothing of what is asked for");
+    assert_eq!(left[1]["parent"].as_str(), Some(&*whole[2]));
+}
+
 #[test]
 fn a_database_elsewhere_is_told() {
     let scene = Scene::new();

@@ -65,6 +65,11 @@ impl Homes {
         !self.scoping.decide(home, path).taken
     }
 
+    /// The word for what is taken of a home, unless it is all of it.
+    pub(crate) fn scope_of(&self, home: &Home) -> Option<&'static str> {
+        self.scoping.scope_for(home).asked_for()
+    }
+
     /// What the user includes and excludes that nothing in a home fits, each with its option.
     pub fn unfitted(&self) -> Vec<String> {
         let Scoping { include, exclude, .. } = &self.scoping;

@@ -134,6 +134,10 @@ impl Capture for HomeCapture {
         Path::new("")
     }
 
+    fn scope(&self) -> Option<&'static str> {
+        self.homes.scope_of(&self.home)
+    }
+
     fn claimed(&self) -> &[PathBuf] {
         &self.claimed
     }

@@ -31,6 +31,11 @@ impl Scope {
             Scope::Light => "light",
         }
     }
+
+    /// The word that snapshots of it carry; those of everything carry none.
+    pub fn asked_for(self) -> Option<&'static str> {
+        (self != Scope::Full).then(|| self.word())
+    }
 }
 
 /// A scope and what the user wants besides.
@@ -73,8 +78,16 @@ impl Scoping {
         patterns.filter(move |(_, pattern)| fit(pattern, path) == Fit::Within).map(|(number, _)| number)
     }
 
+    /// The scope as it is for this home: of a server, `Light` is everything.
+    pub(crate) fn scope_for(&self, home: &Home) -> Scope {
+        match (self.scope, home.kind) {
+            (Scope::Light, Kind::Server) => Scope::Full,
+            (scope, _) => scope,
+        }
+    }
+
     fn by_role(&self, home: &Home, known: Known) -> Decision {
-        let is_light = self.scope == Scope::Light && home.kind == Kind::Agent;
+        let is_light = self.scope_for(home) == Scope::Light;
         match known {
             Known::Passage => yes("a folder on the way"),
             Known::Nothing if self.scope == Scope::Essential => no("not on the list of what is essential"),

@@ -69,6 +69,11 @@ pub trait Capture: Send {
     /// itself.
     fn name(&self) -> &Path;
 
+    /// Which part of the instance the user has asked for, in the application's own word; `None` is all of it.
+    fn scope(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Every path, relative to the folder, that the walk must leave alone. Paths that do not exist are allowed.
     ///
     /// Of a folder that is claimed the snapshot holds what the capture yields in it, as an ordinary folder even if the

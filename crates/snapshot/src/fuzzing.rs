@@ -10,7 +10,7 @@ use treering_store::{CHUNK_MOST_BYTES, RECORD_MOST_BYTES, codec};
 use crate::check::fuzzing as ledger;
 use crate::filter::{Case, Glob, PatternSet};
 use crate::node::{Node, NodeKind, Time};
-use crate::record::{AppEntry, Owners, Snapshot, Statistics};
+use crate::record::{AppEntry, NotCaptured, Owners, Snapshot, Statistics};
 use crate::retention::{Count, Duration};
 use crate::stream::{Extent, Stream, decode_list};
 
@@ -67,6 +67,7 @@ fn snapshot_seeds() -> Vec<Vec<u8>> {
     let application = AppEntry {
         kind: text("sqlite"),
         path: b"/data/a.db".to_vec(),
+        scope: Some(text("essential")),
         verdict: text("consistent"),
         version: Some(text("3.51")),
         consistency_point: None,
@@ -89,13 +90,15 @@ fn snapshot_seeds() -> Vec<Vec<u8>> {
         heads: vec![[3; 32]],
         stat: Some(Stream { level: 0, extents: vec![chunk(4, 100)] }),
         applications: vec![application],
+        not_captured: vec![NotCaptured { kind: text("h2"), path: b"/data/b".to_vec(), detail: text("why") }],
         owners: Owners { users: vec![(0, text("root"))], groups: vec![(1, text("a")), (2, text("b"))] },
         statistics: Statistics { total_bytes: 1 << 40, ended_ms: 5, ..Statistics::default() },
         program: text("treering"),
         extensions: vec![(1, vec![9; 32])],
     };
     let mut least = full.clone();
-    (least.parent, least.stat, least.applications, least.owners) = (None, None, Vec::new(), Owners::default());
+    (least.parent, least.stat, least.owners) = (None, None, Owners::default());
+    (least.applications, least.not_captured) = (Vec::new(), Vec::new());
     [full, least].map(|snapshot| snapshot.encode().expect("a snapshot")).to_vec()
 }
 

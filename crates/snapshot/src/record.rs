@@ -8,14 +8,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use treering_store::storage::Area;
-use treering_store::{Extensions, Record, RecordKind, RecordName, Repository, StoreError, codec};
+use treering_store::{
+    Extensions, RECORD_BODY_MOST_BYTES, Record, RecordKind, RecordName, Repository, StoreError, codec,
+};
 
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, Time};
 use crate::stream::Stream;
-
-/// The longest snapshot: its record is also stored as a chunk, and once more inside a record when it is forgotten.
-const SNAPSHOT_MOST_BYTES: usize = 4 << 20;
 
 /// The extension that names the snapshot that a repair has made this one from.
 pub const REPAIRED_FROM_TAG: u16 = 1;
@@ -58,6 +57,8 @@ pub struct Snapshot {
     pub stat: Option<Stream>,
     /// Which applications were captured, and how sure that is.
     pub applications: Vec<AppEntry>,
+    /// Which applications are not in it, though they are among what was backed up.
+    pub not_captured: Vec<NotCaptured>,
     /// Names of the owners' numbers on the machine that it was made on, sorted: users, then groups.
     pub owners: Owners,
     /// What the backup did.
@@ -84,6 +85,9 @@ pub struct AppEntry {
     pub kind: String,
     /// Its main file or folder: an absolute path.
     pub path: Vec<u8>,
+    /// Which part of it was asked for, in the application's own word; `None` is all of it. Snapshots of different parts
+    /// do not stand in for each other.
+    pub scope: Option<String>,
     /// `consistent`, `crash-consistent`, `unknown` or `torn`; other words are treated as `unknown`.
     pub verdict: String,
     /// Its version or its format's, as far as it is known.
@@ -99,6 +103,24 @@ pub struct AppEntry {
 }
 
 impl AppEntry {
+    /// Its main file or folder.
+    pub fn place(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+}
+
+/// An application of which a snapshot has no file, because it could not be captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCaptured {
+    /// Which application.
+    pub kind: String,
+    /// Its main file or folder: an absolute path.
+    pub path: Vec<u8>,
+    /// Why.
+    pub detail: String,
+}
+
+impl NotCaptured {
     /// Its main file or folder.
     pub fn place(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
@@ -149,11 +171,11 @@ impl Statistics {
 
 impl Snapshot {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        Ok(codec::encode(self, SNAPSHOT_MOST_BYTES)?)
+        Ok(codec::encode(self, RECORD_BODY_MOST_BYTES)?)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        let snapshot: Self = codec::decode(bytes, SNAPSHOT_MOST_BYTES, "a snapshot")?;
+        let snapshot: Self = codec::decode(bytes, RECORD_BODY_MOST_BYTES, "a snapshot")?;
         snapshot.root.check()?;
         snapshot.stat.as_ref().map_or(Ok(()), Stream::check)?;
         if !snapshot.is_in_order() {
@@ -225,4 +247,37 @@ pub struct AllSnapshots {
     pub snapshots: Vec<(SnapshotName, Snapshot)>,
     /// Those that cannot, and why.
     pub damaged: Vec<(SnapshotName, SnapshotError)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use crate::testing::Home;
+
+    /// In what was backed up, there may be a database for each user of a large machine.
+    #[test]
+    fn a_hundred_thousand_databases_have_room_in_a_record() {
+        let home = Home::new();
+        let entry = |number: usize| AppEntry {
+            kind: "sqlite".into(),
+            path: format!("/home/user-{}/.config/program/storage/{number}.sqlite", number / 50).into_bytes(),
+            scope: None,
+            verdict: "consistent".into(),
+            version: Some("3.46.1".into()),
+            consistency_point: Some(format!("change {number}")),
+            detail: "copied by the online backup and verified".into(),
+            bytes: 8192 + number as u64,
+            extensions: Vec::new(),
+        };
+        let (name, written) =
+            home.commit_with(vec![], |snapshot, _| snapshot.applications = (0..100_000).map(entry).collect());
+        assert_eq!(Snapshot::read(&home.repository, name).unwrap(), written);
+        let record = home.folder.path().join("rings/snapshots").join(name.to_string());
+        assert!(std::fs::metadata(record).unwrap().len() < 2 << 20);
+        home.repository.forget_snapshot(name).unwrap();
+        let [forgotten] = &crate::undelete::list(&home.repository).unwrap()[..] else { panic!() };
+        crate::undelete::undelete(&home.repository, forgotten, &Silent).unwrap();
+        assert_eq!(Snapshot::read(&home.repository, name).unwrap(), written);
+    }
 }

@@ -164,19 +164,28 @@ pub struct Planned<'p> {
     pub paths: &'p [Vec<u8>],
     /// The tags, in any order.
     pub tags: &'p [String],
+    /// The part of applications that is asked for; `None` is all of them.
+    pub scope: Option<&'p str>,
     /// The moment that it will stand for: nothing later is its parent.
     pub time: Time,
 }
 
-/// The newest snapshot of the same group: what a backup is compared with.
+/// The newest snapshot of the same group: what a backup is compared with. Those that lack a part of what is asked for come
+/// last.
 pub fn find_parent<'a>(all: &'a AllSnapshots, planned: &Planned<'_>, group_by: GroupBy) -> Option<&'a Named> {
     let (paths, tags) = (sorted(planned.paths), sorted(planned.tags));
-    all.snapshots.iter().rev().find(|(_, snapshot)| {
+    let is_of_group = |(_, snapshot): &&Named| {
         snapshot.time <= planned.time
             && (!group_by.host || snapshot.host == planned.host)
             && (!group_by.paths || sorted(&snapshot.paths) == paths)
             && (!group_by.tags || sorted(&snapshot.tags) == tags)
-    })
+    };
+    let lacks_nothing = |(_, snapshot): &&Named| {
+        let mut scopes = snapshot.applications.iter().filter_map(|app| app.scope.as_deref());
+        scopes.all(|scope| Some(scope) == planned.scope)
+    };
+    let newest_first = || all.snapshots.iter().rev().filter(is_of_group);
+    newest_first().find(lacks_nothing).or_else(|| newest_first().next())
 }
 
 fn sorted<T: Ord>(list: &[T]) -> Vec<&T> {
@@ -211,7 +220,7 @@ pub fn resolve_path(reader: &mut ChunkReader<'_>, (name, snapshot): &Named, path
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Home, dir, file, snapshot};
+    use crate::testing::{Home, application, dir, file, snapshot};
 
     /// Third byte of its name, time, host, tags, paths.
     type Said<'a> = (u8, i64, &'a str, &'a [&'a str], &'a [&'a str]);
@@ -317,13 +326,37 @@ mod tests {
     fn the_parent_is_of_the_same_group_and_not_later() {
         let all = example();
         let paths = [b"/y".to_vec(), b"/x".to_vec()];
-        let planned =
-            |seconds| Planned { host: "one", paths: &paths, tags: &[], time: Time { seconds, nanoseconds: 0 } };
+        let planned = |seconds| Planned {
+            host: "one",
+            paths: &paths,
+            tags: &[],
+            scope: None,
+            time: Time { seconds, nanoseconds: 0 },
+        };
         let parent = |seconds, group| find_parent(&all, &planned(seconds), group).map(|(_, found)| found.time.seconds);
         assert_eq!(parent(1000, GroupBy::default()), Some(300));
         assert_eq!(parent(250, GroupBy::default()), Some(100));
         assert_eq!(parent(50, GroupBy::default()), None);
         assert_eq!(parent(250, GroupBy { host: false, paths: false, tags: true }), Some(200));
+    }
+
+    #[test]
+    fn the_parent_lacks_nothing_of_what_is_asked_for_if_there_is_such_a_one() {
+        let paths = [b"/x".to_vec()];
+        let mut all =
+            all(&[(1, 100, "one", &[], &["/x"]), (2, 200, "one", &[], &["/x"]), (3, 300, "one", &[], &["/x"])]);
+        let scopes = [Some("essential"), None, Some("light")];
+        for ((_, snapshot), scope) in all.snapshots.iter_mut().zip(scopes) {
+            snapshot.applications.push(application("jpom", "/x", scope));
+        }
+        let parent = |all: &AllSnapshots, scope| {
+            let time = Time { seconds: 1000, nanoseconds: 0 };
+            let planned = Planned { host: "one", paths: &paths, tags: &[], scope, time };
+            find_parent(all, &planned, GroupBy::default()).unwrap().1.time.seconds
+        };
+        assert_eq!([None, Some("essential"), Some("light")].map(|scope| parent(&all, scope)), [200, 200, 300]);
+        all.snapshots.remove(1);
+        assert_eq!([None, Some("essential"), Some("light")].map(|scope| parent(&all, scope)), [300, 100, 300]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use treering_store::{
 };
 
 use crate::node::{Node, NodeKind, Time};
-use crate::record::{Owners, Snapshot, SnapshotName, Statistics};
+use crate::record::{AppEntry, Owners, Snapshot, SnapshotName, Statistics};
 use crate::stream::{Extent, Stream, StreamBuilder};
 use crate::tree::TreeBuilder;
 
@@ -93,9 +93,25 @@ pub(crate) fn snapshot() -> Snapshot {
         heads: Vec::new(),
         stat: None,
         applications: Vec::new(),
+        not_captured: Vec::new(),
         owners: Owners::default(),
         statistics: Statistics::default(),
         program: "test".into(),
+        extensions: Vec::new(),
+    }
+}
+
+/// An application that was captured and is consistent.
+pub(crate) fn application(kind: &str, path: &str, scope: Option<&str>) -> AppEntry {
+    AppEntry {
+        kind: kind.into(),
+        path: path.as_bytes().to_vec(),
+        scope: scope.map(str::to_owned),
+        verdict: "consistent".into(),
+        version: None,
+        consistency_point: None,
+        detail: String::new(),
+        bytes: 0,
         extensions: Vec::new(),
     }
 }

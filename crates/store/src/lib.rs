@@ -37,7 +37,7 @@ pub use entropy::{Entropy, OsEntropy};
 pub use error::{Result, StoreError};
 pub use index::{IndexNotice, PackRows, Place};
 pub use keys::{DerivationCost, KeyFile, SlotInfo, SlotKind, Unlock};
-pub use limits::{CHUNK_MOST_BYTES, RECORD_MOST_BYTES};
+pub use limits::{CHUNK_MOST_BYTES, RECORD_BODY_MOST_BYTES, RECORD_MOST_BYTES};
 pub use lost::{Healed, LostChunks, decode_lost};
 pub use pack::frame::Compression;
 pub use pack::{PackContents, PackKind, PackName, PackedFrame, PackedFrames};

@@ -21,8 +21,10 @@ pub(crate) const PACK_MOST_BYTES: u64 = 1 << 30;
 pub(crate) const TRAILER_MOST_BYTES: usize = 32 << 20;
 /// The longest key section of a pack header.
 pub(crate) const KEY_SECTION_MOST_BYTES: usize = 4096;
-/// The longest record that is read.
+/// The longest record that is read, as it is stored …
 pub const RECORD_MOST_BYTES: usize = 16 << 20;
+/// … and what it holds, decompressed: the lists of a snapshot with some hundred thousand databases in it.
+pub const RECORD_BODY_MOST_BYTES: usize = 64 << 20;
 /// The longest config and key slot that are read.
 pub(crate) const CONFIG_MOST_BYTES: usize = 64 << 10;
 /// The most key slots that are tried.

@@ -1,8 +1,8 @@
 //! Records: every sealed object that is not a pack, in one envelope.
 //!
-//! A clear header (magic, version, kind, flags, algorithm, key epoch, repository, salt, lengths), all of it bound to the
-//! sealed body, whose key comes from the salt. A record is named by the BLAKE3 of its bytes, so that a flipped bit
-//! shows without a key.
+//! A clear header (magic, version, kind, flags, algorithm, codec, key epoch, repository, salt, lengths), all of it bound
+//! to the sealed body, whose key comes from the salt. A record is named by the BLAKE3 of its bytes, so that a flipped bit
+//! shows without a key. A long body is compressed: lists of paths shrink to a tenth.
 //!
 //! Invariant: a record that opens was written by somebody with the repository's key, for this repository and this kind.
 
@@ -14,12 +14,18 @@ use crate::config::RepositoryId;
 use crate::entropy::{Entropy, random};
 use crate::error::{Result, StoreError};
 use crate::keys::Keys;
-use crate::limits::RECORD_MOST_BYTES;
+use crate::limits::{RECORD_BODY_MOST_BYTES, RECORD_MOST_BYTES};
 use crate::wire::Fields;
 
 const MAGIC: &[u8; 4] = b"TRRC";
 const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 72;
+/// Shorter bodies are not compressed.
+const COMPRESSED_LEAST_BYTES: usize = 4 << 10;
+/// Where the stored length stands in the header.
+const LENGTH_AT: usize = 64;
+const RAW: u8 = 0;
+const ZSTD: u8 = 1;
 /// Set on a record that must be understood: a program that does not know its kind refuses the repository.
 pub const CRITICAL: u16 = 1;
 
@@ -107,7 +113,11 @@ impl Record {
 
     /// The bytes to be stored, and their name.
     pub(crate) fn seal(&self, id: RepositoryId, keys: &Keys, entropy: &dyn Entropy) -> Result<(RecordName, Vec<u8>)> {
-        if self.body.len() > RECORD_MOST_BYTES - 1024 {
+        if self.body.len() > RECORD_BODY_MOST_BYTES {
+            return Err(StoreError::Limit { what: "a record", limit: RECORD_BODY_MOST_BYTES as u64 });
+        }
+        let (codec, mut body) = compress(&self.body)?;
+        if body.len() > RECORD_MOST_BYTES - 1024 {
             return Err(StoreError::Limit { what: "a record", limit: RECORD_MOST_BYTES as u64 });
         }
         let salt: [u8; 32] = random(entropy)?;
@@ -115,13 +125,12 @@ impl Record {
         for number in [VERSION, self.kind.0, self.flags] {
             out.extend(number.to_le_bytes());
         }
-        out.extend([keys.encryption as u8, 0]);
+        out.extend([keys.encryption as u8, codec]);
         out.extend(0u32.to_le_bytes());
         out.extend(id.as_bytes());
         out.extend(salt);
+        out.extend((body.len() as u32).to_le_bytes());
         out.extend((self.body.len() as u32).to_le_bytes());
-        out.extend([0; 4]);
-        let mut body = self.body.clone();
         keys.record(&salt)?.seal(0, &out, &mut body)?;
         out.append(&mut body);
         if Self::open(&out, id, keys)? != *self {
@@ -132,7 +141,7 @@ impl Record {
 
     /// Opens the record at the front of `bytes`, and returns what follows it.
     pub(crate) fn open_front<'b>(bytes: &'b [u8], id: RepositoryId, keys: &Keys) -> Result<(Self, &'b [u8])> {
-        let length = bytes.get(HEADER_BYTES - 8..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+        let length = bytes.get(LENGTH_AT..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
         let end = (length.unwrap_or(0) as usize).saturating_add(HEADER_BYTES + crate::seal::TAG_BYTES);
         let (record, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         Ok((Self::open(record, id, keys)?, rest))
@@ -146,7 +155,7 @@ impl Record {
         if version != VERSION {
             return Err(StoreError::Unsupported { what: format!("records of version {version}") });
         }
-        let (algorithm, reserved) = (fields.u8()?, fields.u8()?);
+        let (algorithm, codec) = (fields.u8()?, fields.u8()?);
         let epoch = fields.u32()?;
         if algorithm != keys.encryption as u8 || epoch != 0 {
             return Err(fields.damaged("it is sealed in another way than its repository"));
@@ -155,17 +164,37 @@ impl Record {
             return Err(fields.damaged("it belongs to another repository"));
         }
         let salt = fields.array()?;
-        let length = fields.u32()? as usize;
-        if reserved != 0 {
-            return Err(fields.damaged("a reserved field is not zero"));
-        }
-        fields.zeros(4)?;
+        let (length, raw_length) = (fields.u32()? as usize, fields.u32()? as usize);
         let mut sealed = fields.bytes(length.saturating_add(crate::seal::TAG_BYTES))?.to_vec();
         fields.end()?;
-        let opened = keys.record(&salt)?.open(0, header, &mut sealed).map(<[u8]>::to_vec);
-        let body = opened.ok_or_else(|| fields.damaged("its seal is broken"))?;
+        let opened = keys.record(&salt)?.open(0, header, &mut sealed);
+        let opened = opened.ok_or_else(|| fields.damaged("its seal is broken"))?;
+        let body = decompress(codec, opened, raw_length);
+        let body = body.ok_or_else(|| fields.damaged("its body is not what its header says"))?;
         Ok(Self { kind, flags, body })
     }
+}
+
+/// A body as it is stored, with its codec.
+fn compress(body: &[u8]) -> Result<(u8, Vec<u8>)> {
+    if body.len() >= COMPRESSED_LEAST_BYTES {
+        let compressed = zstd::bulk::compress(body, zstd::DEFAULT_COMPRESSION_LEVEL);
+        let compressed = compressed.map_err(StoreError::io("compress", "a record"))?;
+        if compressed.len() < body.len() {
+            return Ok((ZSTD, compressed));
+        }
+    }
+    Ok((RAW, body.to_vec()))
+}
+
+/// A body as it was, if that is as long as its header says; no more than that is allocated.
+fn decompress(codec: u8, stored: &[u8], raw_length: usize) -> Option<Vec<u8>> {
+    let body = match codec {
+        RAW => stored.to_vec(),
+        ZSTD if raw_length <= RECORD_BODY_MOST_BYTES => zstd::bulk::decompress(stored, raw_length).ok()?,
+        _ => return None,
+    };
+    (body.len() == raw_length).then_some(body)
 }
 
 #[cfg(test)]
@@ -174,6 +203,38 @@ mod tests {
     use crate::entropy::OsEntropy;
     use crate::keys::MasterKey;
     use crate::seal::Encryption;
+
+    #[test]
+    fn long_bodies_are_compressed_and_no_length_is_believed() {
+        let (id, keys) =
+            (RepositoryId::from_bytes([1; 16]), Keys::new(&MasterKey::from_bytes([1; 32]), Encryption::None));
+        let noise: Vec<u8> = (0..COMPRESSED_LEAST_BYTES as u32 / 4).flat_map(blake3_word).collect();
+        for (body, codec) in [(vec![7; 100], RAW), (vec![7; 60 << 20], ZSTD), (noise, RAW)] {
+            let record = Record::new(RecordKind(900), body);
+            let (_, bytes) = record.seal(id, &keys, &OsEntropy).unwrap();
+            assert_eq!((bytes[11], bytes.len() < 1 << 20), (codec, true));
+            assert_eq!(Record::open(&bytes, id, &keys).unwrap(), record);
+        }
+        let too_long = Record::new(RecordKind(900), vec![7; RECORD_BODY_MOST_BYTES + 1]);
+        assert!(matches!(too_long.seal(id, &keys, &OsEntropy), Err(StoreError::Limit { .. })));
+        let compressed = compress(&vec![7; 1 << 20]).unwrap().1;
+        for (codec, stored, length, whole) in [
+            (ZSTD, &compressed[..], 1 << 20, true),
+            (ZSTD, &compressed, (1 << 20) - 1, false),
+            (ZSTD, &compressed, (1 << 20) + 1, false),
+            (ZSTD, &compressed, u32::MAX as usize, false),
+            (ZSTD, &compressed[1..], 1 << 20, false),
+            (RAW, b"body", 4, true),
+            (RAW, b"body", 5, false),
+            (2, b"body", 4, false),
+        ] {
+            assert_eq!(decompress(codec, stored, length).is_some(), whole, "{codec} {length}");
+        }
+    }
+
+    fn blake3_word(number: u32) -> [u8; 4] {
+        *blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().unwrap()
+    }
 
     #[test]
     fn every_bit_matters_and_names_never_repeat() {

@@ -1,7 +1,7 @@
 //! `treering snapshots`.
 
 use treering_snapshot::Snapshot;
-use treering_snapshot::record::AppEntry;
+use treering_snapshot::record::{AppEntry, NotCaptured};
 use treering_snapshot::select::Named;
 
 use crate::args::SnapshotsArgs;
@@ -43,7 +43,7 @@ fn newest_of_each<'a>(chosen: &[&'a Named], most: usize) -> Vec<&'a Named> {
 fn table(context: &Context, chosen: &[&Named], compact: bool) -> String {
     let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Apps", "Size", "Paths"]);
     for (name, snapshot) in chosen {
-        let (apps, paths) = (apps(&snapshot.applications), paths(snapshot));
+        let (apps, paths) = (apps(&snapshot.applications, &snapshot.not_captured), paths(snapshot));
         let id = name.short();
         let time = time::show(objects::timestamp(snapshot.time), &context.zone);
         let tags = snapshot.tags.join(",");
@@ -61,11 +61,14 @@ fn table(context: &Context, chosen: &[&Named], compact: bool) -> String {
 }
 
 /// `sqlite:consistent`, with a number if there are several, and with what else matters of how it was captured.
-fn apps(entries: &[AppEntry]) -> Vec<String> {
-    let mut counted: Vec<(String, usize)> = Vec::new();
-    for entry in entries {
+fn apps(entries: &[AppEntry], not_captured: &[NotCaptured]) -> Vec<String> {
+    let captured = entries.iter().map(|entry| {
+        let scope = entry.scope.as_ref().map(|scope| format!(" ({scope})")).unwrap_or_default();
         let unlocked = if objects::is_unlocked(entry) { " (unlocked)" } else { "" };
-        let word = format!("{}:{}{unlocked}", entry.kind, entry.verdict);
+        format!("{}:{}{scope}{unlocked}", entry.kind, entry.verdict)
+    });
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for word in captured.chain(not_captured.iter().map(|entry| format!("{}:not captured", entry.kind))) {
         match counted.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counted.push((word, 1)),
@@ -96,6 +99,7 @@ mod tests {
         let entry = |kind: &str, verdict: &str| AppEntry {
             kind: kind.into(),
             path: b"/x".to_vec(),
+            scope: None,
             verdict: verdict.into(),
             version: None,
             consistency_point: None,
@@ -104,7 +108,17 @@ mod tests {
             extensions: Vec::new(),
         };
         let unlocked = AppEntry { detail: "unlocked (no je.lck)".into(), ..entry("je", "consistent") };
-        let entries = [entry("sqlite", "consistent"), entry("h2", "torn"), entry("sqlite", "consistent"), unlocked];
-        assert_eq!(apps(&entries), ["2×sqlite:consistent", "h2:torn", "je:consistent (unlocked)"]);
+        let essential = AppEntry { scope: Some("essential".into()), ..entry("jpom", "consistent") };
+        let entries =
+            [entry("sqlite", "consistent"), entry("h2", "torn"), entry("sqlite", "consistent"), unlocked, essential];
+        let gone = NotCaptured { kind: "h2".into(), path: b"/y".to_vec(), detail: String::new() };
+        let expected = [
+            "2×sqlite:consistent",
+            "h2:torn",
+            "je:consistent (unlocked)",
+            "jpom:consistent (essential)",
+            "h2:not captured",
+        ];
+        assert_eq!(apps(&entries, &[gone]), expected);
     }
 }

@@ -3,11 +3,14 @@
 //! Never: prints, decides or drops.
 //! Invariant: both forms say the same; every snapshot of a group is in exactly one of its two lists.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 use treering_snapshot::retention::{Count, Decision, Group, Left};
 use treering_snapshot::select::Named;
 
-use super::messages::{ForgetGroup, KeepCounters, KeepReason, SnapshotObject};
+use super::messages::{ForgetGroup, KeepCounters, KeepReason, ScopeObject, SnapshotObject};
 use super::objects;
 use super::table::{Content, Table, count};
 use crate::{escape, time};
@@ -70,11 +73,17 @@ fn object(group: &Group<'_>, zone: &TimeZone, dry_run: bool) -> ForgetGroup {
         host: key.host.unwrap_or_default().to_owned(),
         paths: paths.clone().map(|paths| paths.map(escape::lossy).collect()),
         paths_raw: paths.and_then(escape::raw_list),
+        scopes: key.scopes.iter().map(|(path, scope)| scope_of(path, scope)).collect(),
         keep: group.kept().map(|decision| snapshot(decision.snapshot, zone)).collect(),
         remove: group.dropped().map(|decision| snapshot(decision.snapshot, zone)).collect(),
         reasons: group.kept().map(|decision| reason(decision, zone)).collect(),
         dry_run,
     }
+}
+
+fn scope_of(path: &Path, scope: &str) -> ScopeObject {
+    let bytes = path.as_os_str().as_bytes();
+    ScopeObject { path: escape::lossy(bytes), path_raw: escape::raw(bytes), scope: scope.to_owned() }
 }
 
 fn reason(decision: &Decision<'_>, zone: &TimeZone) -> KeepReason {

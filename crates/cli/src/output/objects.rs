@@ -5,10 +5,10 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use treering_snapshot::record::{AppEntry, Statistics};
+use treering_snapshot::record::{AppEntry, NotCaptured, Statistics};
 use treering_snapshot::{Node, Snapshot, SnapshotName, Time};
 
-use super::messages::{AppObject, BackupCounts, SnapshotObject, SnapshotSummary};
+use super::messages::{AppObject, BackupCounts, NotCapturedObject, SnapshotObject, SnapshotSummary};
 use crate::{escape, time};
 
 /// A stored moment; one that no calendar has becomes the nearest that it has.
@@ -56,6 +56,7 @@ pub(crate) fn snapshot(name: SnapshotName, snapshot: &Snapshot, zone: &TimeZone)
         program_version: snapshot.program.clone(),
         summary: Some(summary(&snapshot.statistics, zone)),
         apps: snapshot.applications.iter().map(app).collect(),
+        not_captured: snapshot.not_captured.iter().map(not_captured).collect(),
         id: name.to_string(),
         short_id: name.short(),
     }
@@ -99,12 +100,23 @@ pub(crate) fn app(entry: &AppEntry) -> AppObject {
         kind: entry.kind.clone(),
         path: escape::lossy(&entry.path),
         path_raw: escape::raw(&entry.path),
+        scope: entry.scope.clone(),
         version: entry.version.clone(),
         state: entry.verdict.clone(),
         consistency_point: entry.consistency_point.clone(),
         detail: entry.detail.clone(),
         unlocked: is_unlocked(entry),
         bytes: entry.bytes,
+    }
+}
+
+/// An application that is not in a snapshot.
+pub(crate) fn not_captured(entry: &NotCaptured) -> NotCapturedObject {
+    NotCapturedObject {
+        kind: entry.kind.clone(),
+        path: escape::lossy(&entry.path),
+        path_raw: escape::raw(&entry.path),
+        detail: entry.detail.clone(),
     }
 }
 

@@ -12,11 +12,11 @@ use treering_chunk::Namer;
 use treering_store::{Session, Sink};
 
 use super::queue::{Done, EnteredFolder, Item, Items};
-use crate::capture::Conclusion;
+use crate::capture::{Capture, Conclusion, Verdict};
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind};
 use crate::progress::{Event, Outcome, Progress};
-use crate::record::{AppEntry, STATE_TAG, Statistics};
+use crate::record::{AppEntry, NotCaptured, STATE_TAG, Statistics};
 use crate::stream::Stream;
 use crate::tree::TreeBuilder;
 
@@ -29,6 +29,7 @@ pub(super) struct Assembled {
     pub(super) root: Node,
     pub(super) statistics: Statistics,
     pub(super) applications: Vec<AppEntry>,
+    pub(super) not_captured: Vec<NotCaptured>,
     pub(super) users: BTreeSet<u32>,
     pub(super) groups: BTreeSet<u32>,
 }
@@ -51,8 +52,11 @@ pub(super) struct Assembler<'a> {
     /// Content of files with several names, by their number.
     links: HashMap<u64, Stream>,
     captured_bytes: HashMap<usize, u64>,
+    /// Files that captures yielded and that are not in the snapshot, one of each capture.
+    not_stored: HashMap<usize, PathBuf>,
     states_bytes: usize,
     applications: Vec<AppEntry>,
+    not_captured: Vec<NotCaptured>,
     users: BTreeSet<u32>,
     groups: BTreeSet<u32>,
 }
@@ -69,8 +73,10 @@ impl<'a> Assembler<'a> {
             statistics: Statistics::default(),
             links: HashMap::new(),
             captured_bytes: HashMap::new(),
+            not_stored: HashMap::new(),
             states_bytes: 0,
             applications: Vec::new(),
+            not_captured: Vec::new(),
             users: BTreeSet::new(),
             groups: BTreeSet::new(),
         })
@@ -83,8 +89,8 @@ impl<'a> Assembler<'a> {
         }
         self.sink.flush()?;
         let root = self.root.take().ok_or(SnapshotError::WorkerLost)?;
-        let Self { statistics, applications, users, groups, .. } = self;
-        Ok(Assembled { root, statistics, applications, users, groups })
+        let Self { statistics, applications, not_captured, users, groups, .. } = self;
+        Ok(Assembled { root, statistics, applications, not_captured, users, groups })
     }
 
     fn item(&mut self, item: Item) -> Result<()> {
@@ -104,16 +110,29 @@ impl<'a> Assembler<'a> {
             Item::HardLink { node, links, outcome } => self.hard_link(node, links, outcome),
             Item::Captured { batch, at, capture } => {
                 let done = batch.take(at)?;
-                let bytes = done.1.as_ref().map_or(0, |read| read.node.size());
-                *self.captured_bytes.entry(capture).or_default() += bytes;
+                match &done.1 {
+                    Ok(read) => *self.captured_bytes.entry(capture).or_default() += read.node.size(),
+                    Err(_) => drop(self.not_stored.insert(capture, done.0.clone())),
+                }
                 self.file(done, Outcome::Changed, 0)
+            }
+            Item::NotStored { path, error, capture } => {
+                self.failed(&path, &error);
+                self.not_stored.insert(capture, path);
+                Ok(())
+            }
+            Item::NotCaptured { kind, path, error } => {
+                self.failed(&path, &SnapshotError::Capture { kind, detail: error.clone() });
+                let path = path.into_os_string().into_encoded_bytes();
+                self.not_captured.push(NotCaptured { kind: kind.to_owned(), path, detail: error });
+                Ok(())
             }
             Item::Stored { node, capture, outcome } => {
                 *self.captured_bytes.entry(capture).or_default() += node.size();
                 self.entry(node, outcome)
             }
             Item::Conclude { capture, number, kind, path } => {
-                self.conclude(capture.conclude(), number, kind, &path);
+                self.conclude(capture, number, kind, &path);
                 Ok(())
             }
         }
@@ -214,12 +233,18 @@ impl<'a> Assembler<'a> {
         self.push(&node)
     }
 
-    fn conclude(&mut self, conclusion: Conclusion, number: usize, kind: &str, path: &Path) {
-        let Conclusion { verdict, version, consistency_point, detail, state } = conclusion;
+    fn conclude(&mut self, capture: Box<dyn Capture>, number: usize, kind: &str, path: &Path) {
+        let scope = capture.scope().map(str::to_owned);
+        let Conclusion { mut verdict, version, consistency_point, mut detail, mut state } = capture.conclude();
+        if let Some(path) = self.not_stored.remove(&number) {
+            detail = format!("{} is not in the snapshot ({detail})", path.display());
+            (verdict, state) = (Verdict::Torn, Vec::new());
+        }
         let extensions = self.kept_state(state).map(|state| (STATE_TAG, state)).into_iter().collect();
         self.applications.push(AppEntry {
             kind: kind.to_owned(),
             path: path.as_os_str().as_bytes().to_vec(),
+            scope,
             verdict: verdict.as_str().to_owned(),
             version,
             consistency_point,

@@ -10,8 +10,8 @@ use treering_chunk::CutPolicy;
 
 use super::BackupOptions;
 use crate::capture::{Capture, Content, Folder, PieceStore, TakenFile};
-use crate::error::{SnapshotError, with_causes};
-use crate::record::STATE_TAG;
+use crate::error::with_causes;
+use crate::record::{AppEntry, STATE_TAG, Snapshot};
 use crate::walk::OpenFolder;
 
 /// A file that a capture yields.
@@ -27,14 +27,16 @@ pub(super) struct Taken {
 #[derive(Default)]
 pub(super) struct Started {
     pub(super) captures: Vec<(Box<dyn Capture>, usize, &'static str, PathBuf)>,
-    pub(super) failures: Vec<(PathBuf, SnapshotError)>,
+    /// What could not be captured: its kind, its main file or folder, and why.
+    pub(super) failures: Vec<(&'static str, PathBuf, String)>,
 }
 
 /// All claims of a walk.
 #[derive(Default)]
-pub(super) struct Claims {
-    /// Whether the parent's content may be lost: then nothing is taken over from it, and captures start afresh.
-    starts_afresh: bool,
+pub(super) struct Claims<'a> {
+    /// What captures left in the parent, by kind and path. Empty if the parent's content may be lost: then nothing is
+    /// taken over from it, and captures start afresh.
+    previous: HashMap<(&'a str, &'a [u8]), &'a [u8]>,
     claimed: HashSet<PathBuf>,
     taken: HashMap<PathBuf, Taken>,
     /// Names by the folder that they are in.
@@ -42,9 +44,11 @@ pub(super) struct Claims {
     captures: usize,
 }
 
-impl Claims {
-    pub(super) fn new(starts_afresh: bool) -> Self {
-        Self { starts_afresh, ..Self::default() }
+impl<'a> Claims<'a> {
+    pub(super) fn new(parent: Option<&'a Snapshot>) -> Self {
+        let known = parent.map_or(&[][..], |parent| &parent.applications).iter();
+        let previous = known.filter_map(|app| Some(((app.kind.as_str(), &app.path[..]), state_of(app)?))).collect();
+        Self { previous, ..Self::default() }
     }
 
     pub(super) fn is_claimed(&self, path: &Path) -> bool {
@@ -76,7 +80,7 @@ impl Claims {
         let shown = Folder { path: &folder.path, names: folder.names(), is_excluded: options.is_excluded };
         for application in options.applications {
             for capture in application.claim(&shown) {
-                self.start(options, (application.kind(), &folder.path), capture, pieces, &mut started);
+                self.start((application.kind(), &folder.path), capture, pieces, &mut started);
             }
         }
         started
@@ -84,7 +88,6 @@ impl Claims {
 
     fn start(
         &mut self,
-        options: &BackupOptions<'_>,
         (kind, folder): (&'static str, &Path),
         mut capture: Box<dyn Capture>,
         pieces: &mut dyn PieceStore,
@@ -99,7 +102,7 @@ impl Claims {
         let kind = capture.kind().unwrap_or(kind);
         // Joined with nothing, a folder would end in a slash.
         let path: PathBuf = folder.join(capture.name()).components().collect();
-        let previous = previous_state(options, kind, &path).filter(|_| !self.starts_afresh);
+        let previous = self.previous.get(&(kind, path.as_os_str().as_bytes())).copied();
         match capture.take(previous, pieces) {
             Ok(files) => {
                 self.captures += 1;
@@ -110,7 +113,7 @@ impl Claims {
                 started.captures.push((capture, self.captures, kind, path));
             }
             Err(error) if claimed.iter().any(|path| path.symlink_metadata().is_ok()) => {
-                started.failures.push((path, SnapshotError::Capture { kind, detail: with_causes(&error) }));
+                started.failures.push((kind, path, with_causes(&error)));
             }
             // Nothing is missing in the snapshot.
             Err(_) => {}
@@ -130,9 +133,6 @@ impl Claims {
     }
 }
 
-fn previous_state<'o>(options: &'o BackupOptions<'_>, kind: &str, path: &Path) -> Option<&'o [u8]> {
-    let (_, parent) = options.parent.as_ref()?;
-    let path = path.as_os_str().as_bytes();
-    let known = parent.applications.iter().find(|app| app.kind == kind && app.path == path)?;
-    known.extensions.iter().find(|(tag, _)| *tag == STATE_TAG).map(|(_, state)| state.as_slice())
+fn state_of(app: &AppEntry) -> Option<&[u8]> {
+    app.extensions.iter().find(|(tag, _)| *tag == STATE_TAG).map(|(_, state)| state.as_slice())
 }

@@ -273,8 +273,9 @@ fn run(
         session.flush()?;
         let snapshot = describe(options, assembled, stat, &session);
         let worst_verdict = worst_verdict(&snapshot);
-        if options.require_app_ok && worst_verdict.is_some_and(|worst| worst != Verdict::Consistent) {
-            return Err(SnapshotError::AppNotConsistent { applications: not_consistent(&snapshot) });
+        let not_consistent = not_consistent(&snapshot);
+        if options.require_app_ok && !not_consistent.is_empty() {
+            return Err(SnapshotError::AppNotConsistent { applications: not_consistent });
         }
         if options.mode == SessionMode::DryRun || (options.skip_if_unchanged && is_parents(options, &snapshot)) {
             let healed = heal(repository, &session, options.mode);
@@ -339,6 +340,7 @@ fn describe(options: &BackupOptions<'_>, assembled: Assembled, stat: Option<Stre
         heads: options.heads.iter().map(|name| *name.as_bytes()).collect(),
         stat,
         applications: assembled.applications,
+        not_captured: assembled.not_captured,
         owners: (options.owners)(&assembled.users, &assembled.groups),
         statistics,
         program,
@@ -350,10 +352,13 @@ fn worst_verdict(snapshot: &Snapshot) -> Option<Verdict> {
     snapshot.applications.iter().map(|app| Verdict::from_word(&app.verdict)).max()
 }
 
+/// The applications that are not there as they should be, each with its reason.
 fn not_consistent(snapshot: &Snapshot) -> Vec<String> {
     let bad = snapshot.applications.iter().filter(|app| Verdict::from_word(&app.verdict) != Verdict::Consistent);
-    bad.map(|app| format!("{} {}: {} ({})", app.kind, String::from_utf8_lossy(&app.path), app.verdict, app.detail))
-        .collect()
+    let bad = bad.map(|app| format!("{} {}: {} ({})", app.kind, app.place().display(), app.verdict, app.detail));
+    let missing = snapshot.not_captured.iter();
+    let missing = missing.map(|app| format!("{} {}: not captured ({})", app.kind, app.place().display(), app.detail));
+    bad.chain(missing).collect()
 }
 
 /// The walk, the workers and the assembler, until all are done or one fails.

@@ -43,6 +43,10 @@ pub(super) enum Item {
     Captured { batch: Arc<Batch>, at: usize, capture: usize },
     /// A file whose bytes a capture has stored.
     Stored { node: Node, capture: usize, outcome: Outcome },
+    /// A file that a capture yields and that cannot be stored.
+    NotStored { path: std::path::PathBuf, error: SnapshotError, capture: usize },
+    /// An application that could not be captured, and why.
+    NotCaptured { kind: &'static str, path: std::path::PathBuf, error: String },
     /// All files of a capture have been emitted.
     Conclude { capture: Box<dyn Capture>, number: usize, kind: &'static str, path: std::path::PathBuf },
     /// The folder that was entered last ends.

@@ -109,7 +109,7 @@ pub(super) struct Scanner<'a> {
     /// Files with several names: device and inode to the number of their group.
     links: HashMap<(u64, u64), u64>,
     link_numbers: HashMap<u64, (u64, u64)>,
-    claims: Claims,
+    claims: Claims<'a>,
     /// What captures store while they are started.
     pieces: Pieces<'a>,
     /// Folders that are never entered: the repository itself.
@@ -144,7 +144,7 @@ impl<'a> Scanner<'a> {
             scouts: 0,
             links: HashMap::new(),
             link_numbers: HashMap::new(),
-            claims: Claims::new(!lost.is_empty()),
+            claims: Claims::new(options.parent.as_ref().map(|(_, parent)| parent).filter(|_| lost.is_empty())),
             pieces: Pieces::new(repository, session, options)?,
             forbidden: forbidden.map(|status| (status.device, status.inode)).collect(),
             parent_start: parent.map(start),
@@ -553,8 +553,8 @@ impl Scanner<'_> {
     fn claim(&mut self, frame: &mut Frame) -> Result<()> {
         let taken = self.claims.claim(self.options, &frame.folder, &mut self.pieces);
         self.pieces.check()?;
-        for (path, error) in taken.failures {
-            self.failed(&path, &error);
+        for (kind, path, error) in taken.failures {
+            self.emitter.emit(Item::NotCaptured { kind, path, error })?;
         }
         frame.captures = taken.captures;
         frame.added = self.claims.added_names(&frame.folder.path).into();
@@ -599,8 +599,7 @@ impl Scanner<'_> {
                 return self.emitter.emit(Item::Ready { node: node.clone(), outcome: Outcome::Unmodified });
             }
             (Err(error), ..) => {
-                self.failed(&path, &error);
-                return Ok(());
+                return self.emitter.emit(Item::NotStored { path, error, capture: taken.capture });
             }
         };
         let mut node = node(name.to_vec(), &status, xattrs, NodeKind::Fifo);
@@ -633,8 +632,8 @@ impl Scanner<'_> {
             }
             (Content::Unchanged, None) => {
                 let source = std::io::Error::other("its capture relies on a parent that does not have it");
-                self.failed(&path, &SnapshotError::Io { action: "store", path: path.clone(), source });
-                Ok(())
+                let error = SnapshotError::Io { action: "store", path: path.clone(), source };
+                self.emitter.emit(Item::NotStored { path, error, capture: taken.capture })
             }
         }
     }

@@ -583,6 +583,27 @@ fn a_capture_that_fails_leaves_its_files_out_and_says_so() {
     let outcome = outcome.unwrap();
     assert_eq!(home.content(&outcome.snapshot).keys().map(String::as_str).collect::<Vec<_>>(), ["/other"]);
     assert_eq!((outcome.snapshot.statistics.errors, told.len()), (1, 1), "{told:?}");
+    let [missing] = &outcome.snapshot.not_captured[..] else { panic!("{:?}", outcome.snapshot) };
+    assert_eq!((missing.kind.as_str(), missing.place()), ("pretend", &*home.source().join("db.app")));
+    assert!(missing.detail.contains("no") && outcome.snapshot.applications.is_empty(), "{missing:?}");
+    assert_eq!(crate::Snapshot::read(&home.repository, outcome.name.unwrap()).unwrap(), outcome.snapshot);
+    let (refused, _) = with_pretend(&home, true, |options| options.require_app_ok = true);
+    assert!(matches!(refused, Err(SnapshotError::AppNotConsistent { applications }) if applications.len() == 1));
+}
+
+#[test]
+fn a_file_of_a_capture_that_is_not_stored_makes_it_torn() {
+    let home = home();
+    // What the capture yields there has no attributes: the file does not exist.
+    for name in ["db.app", "db.d/other"] {
+        home.write(name, b"as it lies on disk");
+    }
+    let (outcome, told) = with_pretend(&home, false, |_| {});
+    let snapshot = outcome.unwrap().snapshot;
+    let [app] = &snapshot.applications[..] else { panic!("{snapshot:?}") };
+    assert_eq!((app.verdict.as_str(), app.extensions.len(), told.len()), ("torn", 0, 1), "{told:?}");
+    assert!(app.detail.contains("db.d/part is not in the snapshot"), "{}", app.detail);
+    assert!(!home.content(&snapshot).contains_key("/db.d/part"));
 }
 
 #[test]

@@ -13,23 +13,14 @@ use crate::list::{Flow, walk_tree};
 use crate::progress::Silent;
 use crate::prune::read_pruned;
 use crate::record::{AppEntry, REPAIRED_FROM_TAG, STATE_TAG, Snapshot, SnapshotName};
-use crate::testing::{Home, Item, dir, file, noise, store_stream};
+use crate::testing::{Home, Item, application, dir, file, noise, store_stream};
 
 fn items() -> Vec<Item> {
     vec![dir("d", vec![file("long", &noise(1, 60_000)), file("short", b"short")]), file("last", b"last")]
 }
 
 fn app(path: &str) -> AppEntry {
-    AppEntry {
-        kind: "sqlite".into(),
-        path: path.into(),
-        verdict: "consistent".into(),
-        version: None,
-        consistency_point: None,
-        detail: "copied".into(),
-        bytes: 5,
-        extensions: vec![],
-    }
+    application("sqlite", path, None)
 }
 
 fn packs(home: &Home, read_data: bool, dry_run: bool) -> PacksRepaired {

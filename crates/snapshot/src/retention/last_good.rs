@@ -18,7 +18,7 @@ use crate::node::Time;
 use crate::record::SnapshotName;
 use crate::select::Named;
 
-/// One application on one host.
+/// One application on one host, or the part of it that a scope stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instance<'a> {
     /// The host.
@@ -27,6 +27,8 @@ pub struct Instance<'a> {
     pub kind: &'a str,
     /// Its main file or folder: an absolute path.
     pub path: &'a [u8],
+    /// The part of it that was asked for; `None` is all of it.
+    pub scope: Option<&'a str>,
 }
 
 /// Which snapshots are the last good ones, and of what.
@@ -42,7 +44,12 @@ impl<'a> LastGood<'a> {
         let mut best: BTreeMap<Instance<'a>, Rank> = BTreeMap::new();
         for (name, snapshot) in all {
             for entry in &snapshot.applications {
-                let instance = Instance { host: &snapshot.host, kind: &entry.kind, path: &entry.path };
+                let instance = Instance {
+                    host: &snapshot.host,
+                    kind: &entry.kind,
+                    path: &entry.path,
+                    scope: entry.scope.as_deref(),
+                };
                 let rank = (Reverse(Verdict::from_word(&entry.verdict)), snapshot.time, *name);
                 best.entry(instance).and_modify(|known| *known = rank.max(*known)).or_insert(rank);
             }

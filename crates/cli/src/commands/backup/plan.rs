@@ -165,7 +165,8 @@ fn parent(
     }
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
     let time = objects::stored_time(settings.time);
-    let planned = Planned { host: &settings.host, paths: &paths, tags: &settings.tags, time };
+    let scope = args.jpom.scope.scoping().scope.asked_for();
+    let planned = Planned { host: &settings.host, paths: &paths, tags: &settings.tags, scope, time };
     let found = select::find_parent(all, &planned, args.group_by).filter(|_| !args.force);
     Ok(found.cloned())
 }

@@ -1,5 +1,6 @@
 //! What is said about a backup at its end, in restic's words.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use treering_snapshot::backup::BackupOutcome;
@@ -14,6 +15,9 @@ use crate::output::messages::{BackupSummary, Message};
 use crate::output::{objects, table};
 use crate::settings::Verbosity;
 use crate::{escape, size, time};
+
+/// More applications of one kind than these are counted and not named, where they are consistent.
+const APPLICATIONS_NAMED_MOST: u64 = 20;
 
 /// Prints the summary; what is not as it should be makes a failure of it.
 pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Outcome {
@@ -31,7 +35,7 @@ fn print(printer: Printer, args: &BackupArgs, outcome: &BackupOutcome) -> Outcom
     say("")?;
     say(&counts("Files:", [statistics.files_new, statistics.files_changed, statistics.files_unmodified]))?;
     say(&counts("Dirs:", [statistics.dirs_new, statistics.dirs_changed, statistics.dirs_unmodified]))?;
-    outcome.snapshot.applications.iter().try_for_each(|app| say(&app_line(app)))?;
+    app_lines(&outcome.snapshot.applications).iter().try_for_each(|line| say(line))?;
     let (added, stored) = (size::show(statistics.added_bytes), size::show(statistics.stored_bytes));
     let verb = if args.dry_run { "Would add" } else { "Added" };
     say(&format!("{verb} to the repository: {added} ({stored} stored)"))?;
@@ -57,6 +61,20 @@ fn counts(what: &str, [new, changed, unmodified]: [u64; 3]) -> String {
     format!("{what:<11} {new:>5} new, {changed:>5} changed, {unmodified:>5} unmodified")
 }
 
+/// A line for each application; but of one kind of which many are consistent, only those that are not.
+fn app_lines(applications: &[AppEntry]) -> Vec<String> {
+    let is_sure = |app: &&AppEntry| Verdict::from_word(&app.verdict) == Verdict::Consistent;
+    let mut sure: BTreeMap<&str, u64> = BTreeMap::new();
+    applications.iter().filter(is_sure).for_each(|app| *sure.entry(&app.kind).or_default() += 1);
+    sure.retain(|_, number| *number > APPLICATIONS_NAMED_MOST);
+    let many = sure.iter().map(|(kind, number)| {
+        let kind = format!("{}:", escape::text(kind));
+        format!("{kind:<11} {} consistent (`snapshots --json` has them all)", table::count(*number, "application"))
+    });
+    let named = applications.iter().filter(|app| !(is_sure(app) && sure.contains_key(app.kind.as_str())));
+    many.chain(named.map(app_line)).collect()
+}
+
 fn app_line(app: &AppEntry) -> String {
     let path = escape::terminal(&app.path);
     let (kind, verdict, detail) = (escape::text(&app.kind), escape::text(&app.verdict), escape::text(&app.detail));
@@ -80,6 +98,7 @@ fn summary(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Bac
         healed_chunks: outcome.healed.chunks,
         healed_bytes: outcome.healed.bytes,
         apps: outcome.snapshot.applications.iter().map(objects::app).collect(),
+        not_captured: outcome.snapshot.not_captured.iter().map(objects::not_captured).collect(),
     }
 }
 
@@ -127,4 +146,31 @@ fn doubtful(applications: &[AppEntry]) -> Vec<String> {
         format!("{} {path} is not known to be consistent ({}: {})", app.kind, app.verdict, app.detail)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_consistent_applications_are_counted_and_what_is_not_is_named() {
+        let app = |number: usize, verdict: &str| AppEntry {
+            kind: "sqlite".into(),
+            path: format!("/{number}.db").into_bytes(),
+            scope: None,
+            verdict: verdict.into(),
+            version: None,
+            consistency_point: None,
+            detail: "why".into(),
+            bytes: 0,
+            extensions: Vec::new(),
+        };
+        let mut all: Vec<AppEntry> = (0..20).map(|number| app(number, "consistent")).collect();
+        all.push(app(20, "torn"));
+        let named = app_lines(&all);
+        assert_eq!((named.len(), named[20].as_str()), (21, "sqlite:     torn: /20.db (why)"));
+        all.push(app(21, "consistent"));
+        let counted = "sqlite:     21 applications consistent (`snapshots --json` has them all)";
+        assert_eq!(app_lines(&all), [counted, "sqlite:     torn: /20.db (why)"]);
+    }
 }

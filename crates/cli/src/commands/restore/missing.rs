@@ -1,75 +1,54 @@
 //! Applications that a snapshot should hold and does not, because they could not be captured.
-//!
-//! The record of a snapshot does not name them. It says that something could not be read; what that was is told by the
-//! other snapshots of the same machine, which hold the application.
 
-use std::path::{Path, PathBuf};
-
-use treering_snapshot::record::{AllSnapshots, AppEntry};
-use treering_snapshot::restore::{Choice, Restorer, Root, Selection, Unit, layout};
+use treering_snapshot::Snapshot;
+use treering_snapshot::record::{AllSnapshots, NotCaptured};
+use treering_snapshot::restore::{Choice, Restorer, Root, Selection};
 use treering_snapshot::select::Named;
 
-use crate::context::Opened;
 use crate::escape;
-use crate::exit::Failure;
 
-/// One of them.
+/// One of them, and the newest snapshot of the same host that has it.
 pub(super) struct Missing {
-    kind: String,
-    path: PathBuf,
-    /// The newest snapshot that holds it.
-    last: String,
+    what: NotCaptured,
+    last: Option<String>,
 }
 
 impl Missing {
     /// What is said of it.
     pub(super) fn says(&self) -> String {
-        let (kind, path) = (escape::text(&self.kind), escape::path(&self.path));
+        let NotCaptured { kind, path, detail } = &self.what;
+        let (kind, path, detail) = (escape::text(kind), escape::terminal(path), escape::text(detail));
+        let last = match &self.last {
+            Some(last) => format!("the last snapshot that has it is {last}"),
+            None => "no snapshot has it".to_owned(),
+        };
         format!(
-            "the {kind} application {path} is not in this snapshot, which was made when something could not be read; the \
-             last snapshot that has it is {}",
-            self.last
+            "the {kind} application {path} is not in this snapshot, because it could not be captured ({detail}); {last}"
         )
     }
 }
 
 /// Those of the parts that are restored.
 pub(super) fn find(
-    opened: &Opened,
     all: &AllSnapshots,
     (_, snapshot): &Named,
     roots: &[Root],
     selection: Selection<'_>,
     restorers: &[Box<dyn Restorer>],
-) -> Result<Vec<Missing>, Failure> {
-    if snapshot.statistics.errors == 0 {
-        return Ok(Vec::new());
-    }
-    let (mut found, mut reader) = (Vec::<Missing>::new(), opened.repository.reader()?);
-    for (name, other) in all.snapshots.iter().rev().filter(|(_, other)| other.host == snapshot.host) {
-        for entry in &other.applications {
-            let path = entry.place().to_owned();
-            let is_there = |have: &AppEntry| have.kind == entry.kind && have.path == entry.path;
-            let Some(unit) = restorers.iter().find(|one| one.kind() == entry.kind).and_then(|one| one.unit(entry))
-            else {
-                continue;
-            };
-            let is_wanted = roots.iter().any(|root| path.starts_with(&root.path))
-                && selection(&path, unit == Unit::Folder) == Choice::Take;
-            let is_known = found.iter().any(|known| known.kind == entry.kind && known.path == path);
-            if !is_wanted || is_known || snapshot.applications.iter().any(is_there) {
-                continue;
-            }
-            let mut holds = |path: &Path| layout(snapshot, &mut reader, Some(path), false).is_ok();
-            // Where its folder is gone too, it was gone when the snapshot was made.
-            let is_missing = match unit {
-                Unit::Folder => holds(&path),
-                Unit::File { .. } => path.parent().is_some_and(&mut holds) && !holds(&path),
-            };
-            if is_missing {
-                found.push(Missing { kind: entry.kind.clone(), path, last: name.short() });
-            }
-        }
-    }
-    Ok(found)
+) -> Vec<Missing> {
+    let is_wanted = |what: &&NotCaptured| {
+        let restorer = restorers.iter().find(|one| one.kind() == what.kind);
+        let place = what.place();
+        restorer.is_some()
+            && roots.iter().any(|root| place.starts_with(&root.path))
+            && [false, true].iter().any(|is_folder| selection(place, *is_folder) == Choice::Take)
+    };
+    let missing = snapshot.not_captured.iter().filter(is_wanted);
+    missing.map(|what| Missing { last: last_with(all, &snapshot.host, what), what: what.clone() }).collect()
+}
+
+fn last_with(all: &AllSnapshots, host: &str, what: &NotCaptured) -> Option<String> {
+    let has = |other: &Snapshot| other.applications.iter().any(|app| app.kind == what.kind && app.path == what.path);
+    let last = all.snapshots.iter().rev().find(|(_, other)| other.host == host && has(other));
+    last.map(|(name, _)| name.short())
 }

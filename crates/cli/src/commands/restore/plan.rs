@@ -69,7 +69,7 @@ impl<'a> Plan<'a> {
         let je = applications::je_restorer(&args.je, &context.environment, moment.as_ref(), &named, &roots)?;
         restorers.push(je);
         let applications = applications::restorers(&apps(&args.app)?, &context.environment, restorers)?;
-        let missing = missing::find(opened, &all, &named, &roots, &*selection, &applications)?;
+        let missing = missing::find(&all, &named, &roots, &*selection, &applications);
         Ok(Plan { args, named, target, roots, full_paths, selection, applications, moment, missing })
     }
 
@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
         match self.missing.first().filter(|_| self.args.delete) {
             Some(missing) => Err(Failure::new(Kind::Failed, missing.says())
                 .safe("Nothing was restored: --delete would remove what is in its place.")
-                .next("Restore that snapshot, or without --delete. --app none deletes it all the same.")),
+                .next("Restore a snapshot that has it, or without --delete. --app none deletes it all the same.")),
             None => {
                 self.missing.iter().for_each(|missing| context.printer.warn(&missing.says()));
                 Ok(())

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AppObject, BackupCounts, Pace, is_zero};
+use super::{AppObject, BackupCounts, NotCapturedObject, Pace, is_zero};
 
 /// Progress.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -83,4 +83,7 @@ pub(crate) struct BackupSummary {
     /// The applications that were captured. Not restic's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) apps: Vec<AppObject>,
+    /// The applications that could not be captured, and of which the snapshot has no file. Not restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_captured: Vec<NotCapturedObject>,
 }

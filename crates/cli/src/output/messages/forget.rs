@@ -16,6 +16,9 @@ pub(crate) struct ForgetGroup {
     /// The exact paths if one of them is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paths_raw: Option<Vec<String>>,
+    /// With the paths: the applications of which only a part was backed up. Not restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) scopes: Vec<ScopeObject>,
     /// What stays, newest first. Empty if snapshots were named.
     pub(crate) keep: Vec<SnapshotObject>,
     /// What was dropped, or with `--dry-run` would be: newest first, or in the order in which it was named.
@@ -24,6 +27,18 @@ pub(crate) struct ForgetGroup {
     pub(crate) reasons: Vec<KeepReason>,
     /// Whether nothing was dropped because of `--dry-run`. Not restic's.
     pub(crate) dry_run: bool,
+}
+
+/// A part of an application that was asked for.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct ScopeObject {
+    /// Where the application is.
+    pub(crate) path: String,
+    /// The exact path if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_raw: Option<String>,
+    /// `essential` or `light`.
+    pub(crate) scope: String,
 }
 
 /// Why a snapshot stays.

@@ -27,7 +27,7 @@ pub(crate) use backup::{BackupStatus, BackupSummary, BackupVerbose};
 pub(crate) use browse::{DiffChange, DiffStat, DiffStatistics, FindMatch, FindResult, NodeMessage};
 pub(crate) use check::{CheckStatus, CheckSummary};
 pub(crate) use failure::{ExitError, ItemError, Warning};
-pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason};
+pub(crate) use forget::{ForgetGroup, KeepCounters, KeepReason, ScopeObject};
 pub(crate) use h2::{H2Finding, H2Map, H2Report};
 pub(crate) use je::{JeEnvironment, JeFinding, JeStake, JeVerified};
 pub(crate) use je_moment::{JeAllStored, JeCommit, JeCut, JeLastFile, JePass, JeRange, JeStored};
@@ -39,7 +39,7 @@ pub(crate) use repair::{
 };
 pub(crate) use repository::{Initialized, KeyAdded, KeyFileCreated, KeyInfo, KeyRemoved, Stats, Version};
 pub(crate) use restore::{BroughtBack, RestoreCounts, RestoreStatus, RestoreSummary, RestoreVerbose};
-pub(crate) use snapshot::{AppObject, BackupCounts, SnapshotObject, SnapshotSummary};
+pub(crate) use snapshot::{AppObject, BackupCounts, NotCapturedObject, SnapshotObject, SnapshotSummary};
 
 /// A line of JSON; `message_type` says which. `backup`, `restore` and `check` share type names, as in restic.
 #[derive(Debug, Clone, Serialize)]

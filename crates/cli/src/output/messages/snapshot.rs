@@ -44,6 +44,9 @@ pub(crate) struct SnapshotObject {
     /// The applications that were captured. Not restic's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) apps: Vec<AppObject>,
+    /// The applications that could not be captured, and of which it has no file. Not restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_captured: Vec<NotCapturedObject>,
     /// The full id.
     pub(crate) id: String,
     /// The first eight digits of the id.
@@ -101,6 +104,9 @@ pub(crate) struct AppObject {
     /// The exact path if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path_raw: Option<String>,
+    /// Which part of it was asked for (`essential`, `light`); absent: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
     /// Its version, as far as it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
@@ -116,4 +122,18 @@ pub(crate) struct AppObject {
     pub(crate) unlocked: bool,
     /// The bytes that were captured.
     pub(crate) bytes: u64,
+}
+
+/// An application that could not be captured. Not restic's.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct NotCapturedObject {
+    /// `sqlite`, `je`, `h2`, `jpom`.
+    pub(crate) kind: String,
+    /// Where it is.
+    pub(crate) path: String,
+    /// The exact path if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_raw: Option<String>,
+    /// Why.
+    pub(crate) detail: String,
 }

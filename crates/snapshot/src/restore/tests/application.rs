@@ -12,6 +12,7 @@ use crate::restore::{
     Fate, Hold, Layer, Overwrite, Place, Proof, Refusal, RestoreOptions, RestoreSummary, Restorer, Unit, layout,
     restore,
 };
+use crate::testing::application;
 
 /// An application whose folder is in use while it has a file `open`, and damaged if it has a file `bad`.
 struct Fake {
@@ -61,16 +62,7 @@ fn snapshot(home: &mut Home, files: &[&str], path: &str) -> Snapshot {
     let (app, other) = (home.folder("app", files), home.file("other", b"new"));
     let data = home.folder("data", [app, other]);
     let mut snapshot = home.snapshot(data);
-    snapshot.applications.push(AppEntry {
-        kind: "fake".into(),
-        path: path.into(),
-        verdict: "consistent".into(),
-        version: None,
-        consistency_point: None,
-        detail: String::new(),
-        bytes: 0,
-        extensions: Vec::new(),
-    });
+    snapshot.applications.push(application("fake", path, None));
     snapshot
 }
 

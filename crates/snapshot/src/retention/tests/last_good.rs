@@ -2,18 +2,10 @@
 
 use super::*;
 use crate::record::AppEntry;
+use crate::testing::application;
 
 fn app(kind: &str, path: &str, verdict: &str) -> AppEntry {
-    AppEntry {
-        kind: kind.into(),
-        path: path.as_bytes().to_vec(),
-        verdict: verdict.into(),
-        version: None,
-        consistency_point: None,
-        detail: String::new(),
-        bytes: 0,
-        extensions: Vec::new(),
-    }
+    AppEntry { verdict: verdict.into(), ..application(kind, path, None) }
 }
 
 /// A snapshot a day with an SQLite database at `/a` of these verdicts; an empty one is a snapshot without it.
@@ -65,6 +57,17 @@ fn each_instance_has_its_own() {
     all[3].1.applications[0].verdict = "consistent".into();
     all[3].1.host = "other".into();
     assert_eq!(kept_of(&all), [5, 4, 3, 2, 1]);
+}
+
+#[test]
+fn a_part_does_not_stand_in_for_the_whole() {
+    let mut all = days(&["consistent", "consistent", "consistent", "consistent"]);
+    all[1..].iter_mut().for_each(|(_, snapshot)| snapshot.applications[0].scope = Some("essential".into()));
+    let groups = decide(&all, &Filter::default(), &policy("l2"), GroupBy::default(), &TimeZone::UTC).unwrap();
+    let groups: Vec<_> = groups.iter().map(|group| (group.key.to_string(), kept(&group.decisions))).collect();
+    let part = "host host, paths /data, essential of /a";
+    assert_eq!(groups, [("host host, paths /data".into(), vec![1]), (part.into(), vec![4, 3])]);
+    assert_eq!(kept_of(&all), [4, 1], "as one group, each is the last good one of its kind");
 }
 
 #[test]
