@@ -92,7 +92,7 @@ pub(crate) fn je_restorer(
     Ok(Box::new(restorer.cut(moment.planned())))
 }
 
-/// Those of `all` that are to be brought back as a whole. A kind that only has a capture is restored like other files.
+/// Those of `all` that were asked for.
 pub(crate) fn restorers(
     apps: &Apps,
     environment: &Environment,

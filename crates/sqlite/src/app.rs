@@ -37,7 +37,7 @@ impl Sqlite {
 
 impl Application for Sqlite {
     fn kind(&self) -> &'static str {
-        "sqlite"
+        crate::KIND
     }
 
     fn claim(&self, folder: &Folder<'_>) -> Vec<Box<dyn Capture>> {

@@ -1,8 +1,10 @@
-//! SQLite databases, captured consistently and verified.
+//! SQLite databases, captured consistently and verified, and brought back without what is left of another state.
 //!
 //! [`Sqlite`] recognises databases in a folder and captures each of them: through SQLite's online backup API where
 //! SQLite can read the database without writing beside it, as a raw copy of the files otherwise. Every copy is made in
 //! a temporary folder and checked there before its verdict is given.
+//!
+//! [`SqliteRestorer`] keeps a log of another state from being applied to a database that comes back.
 //!
 //! What this crate owns: recognising, copying, checking. What it never does: it walks no tree, prints nothing, reads
 //! neither the environment nor the clock of the day, and never repairs a source.
@@ -25,6 +27,7 @@ mod name;
 mod online;
 mod options;
 mod raw;
+mod restore;
 mod source;
 mod state;
 mod temp;
@@ -38,6 +41,10 @@ mod tests;
 pub use app::Sqlite;
 pub use error::Error;
 pub use options::Options;
+pub use restore::SqliteRestorer;
+
+/// The kind of databases in snapshots.
+pub const KIND: &str = "sqlite";
 
 /// The oldest SQLite that may be linked: before 3.51.3 two connections could corrupt a database by resetting its WAL
 /// at the same moment.

@@ -10,7 +10,7 @@ const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Up to this size a copy is checked with `integrity_check`, unless told otherwise. Measured 0.3 s for 58 MB, so that
 /// the check of 4 GiB takes some twenty seconds.
-const DEFAULT_FULL_CHECK_MAX_BYTES: u64 = 4 << 30;
+pub(crate) const FULL_CHECK_MAX_BYTES: u64 = 4 << 30;
 
 /// How databases are captured.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Options {
             temp_folder: temp_folder.into(),
             temp_max_bytes: u64::MAX,
             lock_wait: DEFAULT_LOCK_WAIT,
-            full_check_max_bytes: DEFAULT_FULL_CHECK_MAX_BYTES,
+            full_check_max_bytes: FULL_CHECK_MAX_BYTES,
         }
     }
 }

@@ -83,6 +83,25 @@ pub enum Unit {
         /// Those beside it; they need not be in the snapshot.
         beside: Vec<OsString>,
     },
+    /// The file that the entry names. The application takes files of these names beside it for a part of it. Where the
+    /// target has one of them, they are exchanged as with `File`, and those that the snapshot does not have are moved
+    /// aside with the old content. Elsewhere the file is one like any other.
+    WithCompanions {
+        /// Those beside it, without a folder, in the order of their exchange.
+        names: Vec<OsString>,
+        /// Whether the snapshot may have one of them too: then all are exchanged, whatever the target has.
+        may_be_stored: bool,
+    },
+}
+
+impl Unit {
+    /// The names of files beside the main one.
+    pub(super) fn beside(&self) -> &[OsString] {
+        match self {
+            Self::Folder => &[],
+            Self::File { beside: names } | Self::WithCompanions { names, .. } => names,
+        }
+    }
 }
 
 /// A part of where a stage comes from.

@@ -206,14 +206,15 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<RestoreSummary> {
     let returns = staged::find(repository, snapshot, options)?;
-    let selection = |path: &Path, is_folder: bool| match staged::is_in_a_unit(&returns, path) {
+    let units = staged::Units::of(&returns);
+    let selection = |path: &Path, is_folder: bool| match units.have(path) {
         true => Choice::Skip,
         false => (options.selection)(path, is_folder),
     };
     let others = RestoreOptions { selection: &selection, ..options.clone() };
     open::refuse(repository, snapshot, &others, progress)?;
     let mut summary = restore_files(repository, snapshot, &others, &options.target, progress)?;
-    for one in returns {
+    for one in returns.into_iter().filter(staged::Return::is_wanted) {
         let (added, brought) = one.run(repository, snapshot, options, progress)?;
         summary.add(added);
         summary.applications.push(brought);

@@ -12,6 +12,8 @@
 //! system cannot exchange two names at once, or several files are exchanged, each file by itself is one of the two); from
 //! the check that nobody has the target open until the exchange is durable the application's own locks are held.
 
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +27,7 @@ use treering_store::Repository;
 use super::application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Unit};
 use super::beneath::{self, Beneath, look};
 use super::mounts::refuse_mounts;
-use super::yard::{OLD, Stage, Yard, make_leading, outside, swap, sync};
+use super::yard::{OLD, Stage, Yard, make_leading, move_aside, outside, swap, sync};
 use super::{Choice, Overwrite, RestoreOptions, RestoreSummary, Root, layout, restore_files};
 use crate::error::{Result, SnapshotError};
 use crate::progress::Progress;
@@ -41,6 +43,34 @@ pub(super) struct Return<'a> {
     /// Relative to the target; empty for the target itself.
     inside: PathBuf,
     hold: Option<Hold>,
+    /// What is in the target is to be left as it is.
+    stays: bool,
+}
+
+/// The paths in the snapshot that are left out of the ordinary restore.
+pub(super) struct Units {
+    folders: Vec<PathBuf>,
+    files: HashSet<PathBuf>,
+}
+
+impl Units {
+    pub(super) fn of(returns: &[Return<'_>]) -> Self {
+        let (mut folders, mut files) = (Vec::new(), HashSet::new());
+        for one in returns {
+            match &one.unit {
+                Unit::Folder => folders.push(one.path.clone()),
+                unit => {
+                    files.extend(unit.beside().iter().map(|name| parent(&one.path).join(name)));
+                    files.insert(one.path.clone());
+                }
+            }
+        }
+        Self { folders, files }
+    }
+
+    pub(super) fn have(&self, path: &Path) -> bool {
+        self.files.contains(path) || self.folders.iter().any(|folder| path.starts_with(folder))
+    }
 }
 
 /// Finds the instances that a restore brings back, and holds those that are there already.
@@ -56,7 +86,9 @@ pub(super) fn find<'a>(
     let folders: Vec<PathBuf> =
         found.iter().filter(|one| one.unit == Unit::Folder).map(|one| one.path.clone()).collect();
     found.retain(|one| !folders.iter().any(|outer| one.path != *outer && one.path.starts_with(outer)));
-    for one in &mut found {
+    let found: Vec<_> = found.into_iter().map(|one| one.if_staged(repository, options)).collect::<Result<_>>()?;
+    let mut found: Vec<_> = found.into_iter().flatten().collect();
+    for one in found.iter_mut().filter(|one| !one.stays) {
         one.hold_target(repository, options)?;
     }
     // A dry run is refused what the real one would be, and says what it would do of each file.
@@ -77,25 +109,30 @@ fn wanted<'a>(entry: &'a AppEntry, options: &'a RestoreOptions<'_>) -> Option<Re
     let is_taken = (options.selection)(&path, is_folder) == Choice::Take
         && above.into_iter().all(|folder| (options.selection)(folder, true) != Choice::Skip);
     let inside = if below.as_os_str().is_empty() { root.under.clone() } else { root.under.join(below) };
-    let found = Return { entry, path, restorer: &**restorer, unit, root, inside, hold: None };
+    let found = Return { entry, path, restorer: &**restorer, unit, root, inside, hold: None, stays: false };
     (is_taken && (is_folder || found.inside.file_name().is_some())).then_some(found)
-}
-
-/// Leaves the units out of a selection.
-pub(super) fn is_in_a_unit(returns: &[Return<'_>], path: &Path) -> bool {
-    returns.iter().any(|one| match &one.unit {
-        Unit::Folder => path.starts_with(&one.path),
-        Unit::File { beside } => {
-            path == one.path
-                || (path.parent() == one.path.parent()
-                    && path.file_name().is_some_and(|name| beside.iter().any(|beside| beside == name)))
-        }
-    })
 }
 
 impl Return<'_> {
     fn refused(&self, options: &RestoreOptions<'_>, refusal: &Refusal) -> SnapshotError {
         refusal.of(&self.entry.kind, &options.target.join(&self.inside))
+    }
+
+    /// This, unless it can be restored like other files.
+    fn if_staged(mut self, repository: &Arc<Repository>, options: &RestoreOptions<'_>) -> Result<Option<Self>> {
+        let Unit::WithCompanions { names, may_be_stored } = &self.unit else { return Ok(Some(self)) };
+        let yard = self.open_yard(repository, options, false)?;
+        let is_there =
+            |name: &OsString| yard.as_ref().map_or(Ok(None), |yard| yard.look(name)).map(|kind| kind.is_some());
+        let mut is_staged = *may_be_stored;
+        for name in names {
+            is_staged |= is_there(name)?;
+        }
+        self.stays = match &yard {
+            Some(yard) if options.overwrite == Overwrite::Never => is_there(&yard.name)?,
+            _ => false,
+        };
+        Ok((is_staged || self.stays).then_some(self))
     }
 
     /// Takes the locks of what is in the target, if anything is.
@@ -144,6 +181,11 @@ impl Return<'_> {
             Err(Errno::NOENT) if !makes => Ok(None),
             Err(e) => Err(SnapshotError::io("open", shown)(e.into())),
         }
+    }
+
+    /// Whether there is anything to be done.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.stays
     }
 
     /// Brings it back: stages, adapts, verifies, exchanges.
@@ -226,12 +268,8 @@ impl Return<'_> {
 
     /// The paths in the snapshot that it consists of, in the order of their exchange.
     fn parts(&self) -> Vec<PathBuf> {
-        let beside = match &self.unit {
-            Unit::Folder => &[][..],
-            Unit::File { beside } => beside.as_slice(),
-        };
         let in_root = |path: &PathBuf| path.starts_with(&self.root.path);
-        let beside = beside.iter().map(|name| parent(&self.path).join(name)).filter(in_root);
+        let beside = self.unit.beside().iter().map(|name| parent(&self.path).join(name)).filter(in_root);
         beside.chain([self.path.clone()]).collect()
     }
 
@@ -261,9 +299,10 @@ impl Return<'_> {
 
     /// What is in the target now. What has come there since the restore began is held first.
     fn look_at_old(&mut self, yard: &Yard, target: &Place<'_>) -> Result<Old, Refusal> {
-        let there = yard.look(&yard.name).map_err(|e| Refusal::Unsound { detail: e.to_string() })?;
-        if there.is_none() {
-            return Ok(Old::Nothing);
+        let look = |name: &OsStr| yard.look(name).map_err(|e| Refusal::Unsound { detail: e.to_string() });
+        if look(&yard.name)?.is_none() {
+            let is_with_companions = matches!(self.unit, Unit::WithCompanions { .. });
+            return Ok(if is_with_companions { Old::Content } else { Old::Nothing });
         }
         if self.hold.is_none() {
             self.hold = Some(self.restorer.hold(target)?);
@@ -274,11 +313,15 @@ impl Return<'_> {
     fn swap(&self, yard: &Yard, stage: &Stage) -> Result<(), Refusal> {
         match &self.unit {
             Unit::Folder => swap(&yard.fd, &stage.name, &yard.fd, &yard.name, yard)?,
-            Unit::File { .. } => {
+            unit => {
+                let goes = matches!(unit, Unit::WithCompanions { .. });
+                let has = |fd, name: &OsStr| look(fd, name.as_bytes()).map_err(Refusal::io("look at", &stage.shown));
                 for part in self.parts() {
                     let Some(name) = part.file_name() else { continue };
-                    if look(&stage.fd, name.as_bytes()).map_err(Refusal::io("look at", &stage.shown))?.is_some() {
+                    if has(&stage.fd, name)?.is_some() {
                         swap(&stage.fd, name, &yard.fd, name, yard)?;
+                    } else if goes && has(&yard.fd, name)?.is_some() {
+                        move_aside(&yard.fd, &stage.fd, name, yard)?;
                     }
                 }
                 sync(&stage.fd, &stage.shown)?;

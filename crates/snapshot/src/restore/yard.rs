@@ -152,7 +152,7 @@ impl Stage {
     pub(super) fn main(&self, unit: &Unit, name: &OsStr) -> (PathBuf, PathBuf) {
         match unit {
             Unit::Folder => (self.path.clone(), self.shown.clone()),
-            Unit::File { .. } => (self.path.join(name), self.shown.join(name)),
+            Unit::File { .. } | Unit::WithCompanions { .. } => (self.path.join(name), self.shown.join(name)),
         }
     }
 
@@ -186,6 +186,15 @@ pub(super) fn swap(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, yard:
         Err(Errno::INVAL | Errno::NOSYS) => swap_by_steps(from, old, to, new).map_err(failed),
         exchanged => exchanged.map_err(failed),
     }
+}
+
+/// Moves what has a name in `from` to the same name in `to`, where nothing has it.
+pub(super) fn move_aside(from: &OwnedFd, to: &OwnedFd, name: &OsStr, yard: &Yard) -> Result<(), Refusal> {
+    let moved = match renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(from, name, to, name),
+        moved => moved,
+    };
+    moved.map_err(|e| Refusal::io("move aside", yard.shown.join(name))(e.into()))
 }
 
 fn swap_by_steps(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr) -> Result<(), Errno> {

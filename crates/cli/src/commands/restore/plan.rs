@@ -9,6 +9,7 @@ use treering_snapshot::SnapshotError;
 use treering_snapshot::record::AllSnapshots;
 use treering_snapshot::restore::{self as library, Choice, RestoreOptions, Restorer, Root, layout};
 use treering_snapshot::select::{self, Filter, Named};
+use treering_sqlite::SqliteRestorer;
 
 use super::jpom;
 use super::missing::{self, Missing};
@@ -68,6 +69,7 @@ impl<'a> Plan<'a> {
         let full_paths = full_paths || roots.len() > 1;
         let je = applications::je_restorer(&args.je, &context.environment, moment.as_ref(), &named, &roots)?;
         restorers.push(je);
+        restorers.push(Box::new(SqliteRestorer::new()));
         let applications = applications::restorers(&apps(&args.app)?, &context.environment, restorers)?;
         let missing = missing::find(&all, &named, &roots, &*selection, &applications);
         Ok(Plan { args, named, target, roots, full_paths, selection, applications, moment, missing })

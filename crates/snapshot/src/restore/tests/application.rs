@@ -44,7 +44,7 @@ impl Restorer for Fake {
         let old = target.map_or(Vec::new(), |target| fs::read(target.path.join("a")).unwrap_or_default());
         match self.unit {
             Unit::Folder => fs::write(staged.path.join("saw"), old).map_err(Refusal::io("write", staged.shown)),
-            Unit::File { .. } => Ok(()),
+            Unit::File { .. } | Unit::WithCompanions { .. } => Ok(()),
         }
     }
 
@@ -231,6 +231,40 @@ fn a_file_and_those_beside_it_are_exchanged_one_by_one() {
     assert_eq!((read(app.join("main")), read(app.join("side"))), ("new main".into(), "new side".into()));
     let Fate::InPlace { old: Some(old), .. } = fate(&done) else { panic!("{done:?}") };
     assert_eq!(read(old.join("main")), "old");
+}
+
+#[test]
+fn what_an_application_would_take_for_a_part_of_it_does_not_stay_beside_it() {
+    let mut home = home();
+    let snapshot = snapshot(&mut home, &["main", "log", "other"], "/data/app/main");
+    let app = home.target().join("app");
+    let unit = |may_be_stored| Unit::WithCompanions { names: vec!["log".into(), "stale".into()], may_be_stored };
+    let run = |may_be_stored, change: &dyn Fn(&mut RestoreOptions<'_>)| {
+        bring_back(&home, &snapshot, unit(may_be_stored), None, |options| change(options)).unwrap()
+    };
+    assert_eq!(run(false, &|_| {}).applications, [], "an empty target needs no stage");
+    assert_eq!(names(&app), ["log", "main", "other"]);
+    for name in ["main", "stale", "foreign"] {
+        fs::write(app.join(name), "old").unwrap();
+    }
+    fs::remove_file(app.join("log")).unwrap();
+    assert_eq!(run(false, &|options| options.overwrite = Overwrite::Never).applications, []);
+    assert_eq!(names(&app), ["foreign", "main", "other", "stale"], "no log comes beside a file that stays");
+    assert_eq!(read(app.join("main")), "old");
+    let newer = |options: &mut RestoreOptions<'_>| options.overwrite = Overwrite::IfNewer;
+    let refused = bring_back(&home, &snapshot, unit(false), None, newer);
+    assert!(matches!(refused, Err(SnapshotError::NotBroughtBack { .. })), "{refused:?}");
+    let done = run(false, &|_| {});
+    assert_eq!(names(&app), ["foreign", "log", "main", "main.treering-old", "other"]);
+    let Fate::InPlace { old: Some(old), .. } = fate(&done) else { panic!("{done:?}") };
+    assert_eq!((read(old.join("main")), read(old.join("stale"))), ("old".into(), "old".into()));
+    assert_eq!((read(app.join("main")), read(app.join("log"))), ("new main".into(), "new log".into()));
+    fs::remove_dir_all(old).unwrap();
+    fs::remove_file(app.join("main")).unwrap();
+    fs::write(app.join("stale"), "old").unwrap();
+    run(false, &|options| options.delete = true);
+    assert_eq!(names(&app), ["log", "main", "other"], "what was beside nothing has gone too");
+    assert_eq!(run(true, &|_| {}).applications.len(), 1);
 }
 
 #[test]
