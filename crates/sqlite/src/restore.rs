@@ -9,7 +9,7 @@
 //!
 //! Invariant: after a restore nothing lies beside a database that the snapshot does not have there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -22,7 +22,7 @@ use treering_snapshot::record::AppEntry;
 use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
 
 use crate::header::Header;
-use crate::name::{self, JOURNAL, SHM, SIBLINGS, WAL};
+use crate::name::{self, JOURNAL, SHM, WAL};
 use crate::options::FULL_CHECK_MAX_BYTES;
 use crate::verify::{self, Check, Depth};
 
@@ -77,12 +77,14 @@ impl Restorer for SqliteRestorer {
     }
 
     fn refuse_open(&self, folder: &Place<'_>, names: &[OsString]) -> Result<(), Refusal> {
-        let mut asked: Vec<&OsStr> = names.iter().map(|name| name::of_sibling(name).unwrap_or(name)).collect();
-        asked.sort_unstable();
-        asked.dedup();
-        for name in asked.into_iter().filter(|name| is_database(folder.path, name)) {
+        let with_companions = with_companions(folder.path);
+        let databases = names.iter().map(|name| name::of_sibling(name).unwrap_or(name));
+        let likely = databases.filter(|name| name::is_likely(name) || with_companions.contains(*name));
+        for name in likely.collect::<BTreeSet<_>>() {
             let (path, shown) = (folder.path.join(name), folder.shown.join(name));
-            self.hold(&Place { path: &path, shown: &shown }).map(drop)?;
+            if is_database(&path) {
+                self.hold(&Place { path: &path, shown: &shown }).map(drop)?;
+            }
         }
         Ok(())
     }
@@ -129,13 +131,16 @@ fn lock(path: &Path, (start, bytes): (i64, i64), shown: &Path) -> Result<Option<
     }
 }
 
-/// Whether it is a regular file that begins like a database, and whose name or neighbours say the same.
-fn is_database(folder: &Path, name: &OsStr) -> bool {
-    let path = folder.join(name);
-    let is_likely = || name::is_likely(name) || SIBLINGS.iter().any(|suffix| beside(&path, suffix).exists());
+/// The names beside which a folder has a companion.
+fn with_companions(folder: &Path) -> HashSet<OsString> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name::of_sibling(&name).map(OsStr::to_owned)).collect()
+}
+
+/// Whether it is a regular file that begins like a database.
+fn is_database(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
-        && is_likely()
-        && open_plain(&path).is_ok_and(|file| matches!(Header::read(&file), Ok(Some(_))))
+        && open_plain(path).is_ok_and(|file| matches!(Header::read(&file), Ok(Some(_))))
 }
 
 /// What other processes have open, as far as this one may look.
