@@ -182,3 +182,14 @@ fn the_last_good_snapshot_of_a_database_is_dropped_by_name_only_if_that_is_meant
     // Now the one before it is the last good one.
     forget(&treering, &[&ids[1]]).expect(1);
 }
+
+/// Days would be counted by another clock than everybody thinks.
+#[test]
+fn a_time_zone_that_nobody_knows_is_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    for (zone, is_told) in [("Nonsense/Zone", true), (ZONE, false), ("", false)] {
+        let said = run(treering.command("snapshots").env("TZ", zone)).expect(0).to_string();
+        assert_eq!(said.contains("taken as UTC"), is_told, "{zone}: {said}");
+    }
+}

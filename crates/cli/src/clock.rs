@@ -2,6 +2,8 @@
 //!
 //! Never: decides what a moment means; whoever needs one is handed it.
 
+use std::ffi::OsString;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -15,7 +17,10 @@ pub(crate) fn now_ms() -> i64 {
     now().as_millisecond()
 }
 
-/// The time zone in which people here type and read times.
-pub(crate) fn zone() -> TimeZone {
-    TimeZone::system()
+/// The time zone in which people here type and read times; and what `TZ` says, if that is no time zone, and UTC is meant.
+pub(crate) fn zone() -> (TimeZone, Option<OsString>) {
+    match TimeZone::try_system() {
+        Ok(zone) => (zone, None),
+        Err(_) => (TimeZone::UTC, std::env::var_os("TZ").filter(|name| !name.is_empty())),
+    }
 }

@@ -18,7 +18,7 @@ use crate::output::Printer;
 use crate::password::{Ask, Passphrase};
 use crate::selector::IdPrefix;
 use crate::settings::{RepositoryLocation, Settings, Verbosity, machine_name};
-use crate::{clock, owners};
+use crate::{clock, escape, owners};
 
 /// The longest file that is read as a key file.
 const KEY_FILE_MOST_BYTES: u64 = 4096;
@@ -47,7 +47,12 @@ impl Context {
     /// Puts everything together.
     pub(crate) fn new(settings: Settings, environment: Environment) -> Context {
         let printer = Printer { json: settings.json, verbosity: settings.verbosity };
-        Context { settings, environment, printer, zone: clock::zone() }
+        let (zone, unknown) = clock::zone();
+        if let Some(unknown) = unknown {
+            let unknown = escape::text(&unknown.to_string_lossy()).into_owned();
+            printer.warn(&format!("TZ is `{unknown}`, which is no time zone here: times are taken as UTC"));
+        }
+        Context { settings, environment, printer, zone }
     }
 
     /// Opens the repository, does the work, and tells what the store noticed before and meanwhile.

@@ -83,7 +83,12 @@ impl BackupSettings {
             source,
             unmatched,
             excludes: Patterns::of_excludes(&args.exclude)?,
-            host: args.host.clone().or_else(|| environment.host.clone()).unwrap_or_else(machine_name),
+            // An empty name is a variable in a script that is not set.
+            host: [&args.host, &environment.host]
+                .into_iter()
+                .flatten()
+                .find(|host| !host.is_empty())
+                .map_or_else(machine_name, String::clone),
             tags: unique(args.tag.iter().flat_map(|list| &list.0)),
             time: snapshot_time(args.time.as_deref(), now, zone)?,
             read_concurrency: args
@@ -200,6 +205,7 @@ mod tests {
         assert!(settings.ignore_inode && settings.ignore_ctime);
         assert_eq!(resolve("treering backup /x", &variables).unwrap().host, "env");
         assert!(!resolve("treering backup /x", &[]).unwrap().host.is_empty());
+        assert!(!resolve("treering backup /x --host=", &[("TREERING_HOST", "")]).unwrap().host.is_empty());
     }
 
     #[test]
