@@ -58,3 +58,25 @@ fn nothing_is_deleted_on_a_file_system_that_is_mounted_beneath_the_target() {
         fs::remove_dir_all(&target).unwrap();
     }
 }
+
+/// The repository is not in the snapshot, because a backup leaves it out; that is no reason to delete it.
+#[test]
+fn the_repository_that_is_restored_from_is_never_deleted_or_written_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let own = temp.path().join("own");
+    fs::create_dir_all(own.join("data")).unwrap();
+    fs::write(own.join("data/file"), "kept").unwrap();
+    let treering = Treering::init_at(&own.join("repository"), temp.path(), Vec::new());
+    treering.backup(&own);
+    fs::write(own.join("extra"), "new").unwrap();
+    let mut delete = treering.command("restore");
+    let told = run(delete.args(["latest", "--delete", "--target"]).arg(&own)).expect(0);
+    assert!(told.to_string().contains("belongs to the repository: it is not deleted"), "{told}");
+    assert!(!own.join("extra").exists() && own.join("data/file").exists());
+    for target in [treering.repository().to_owned(), treering.repository().join("new")] {
+        let mut into = treering.command("restore");
+        let told = run(into.args(["latest", "--target"]).arg(&target)).expect(1).to_string();
+        assert!(told.contains("belongs to the repository") && told.contains("Nothing was restored"), "{told}");
+    }
+    run(&mut treering.command("check")).expect(0);
+}

@@ -193,6 +193,14 @@ pub enum SnapshotError {
         /// Where.
         path: PathBuf,
     },
+    /// A restore touches no folder of the repository that it reads, nor a folder that holds one, as a whole.
+    #[error("cannot restore to {}: {} belongs to the repository that is restored from", .path.display(), .own.display())]
+    OfRepository {
+        /// What would be touched.
+        path: PathBuf,
+        /// The folder of the repository.
+        own: PathBuf,
+    },
     /// A restored file is not what the snapshot holds.
     #[error("{} is not what the snapshot holds", .path.display())]
     Differs {

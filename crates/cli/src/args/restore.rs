@@ -45,7 +45,7 @@ pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) filter: SnapshotFilterArgs,
 
-    /// Restore into this folder. It is created if it does not exist.
+    /// Restore into this folder. It is created if it does not exist. It must not be, or lie in, the repository.
     #[arg(short, long, value_name = "FOLDER")]
     pub(crate) target: Option<PathBuf>,
 
@@ -72,6 +72,7 @@ pub(crate) struct RestoreArgs {
     /// Delete from the restored folders what is not in the snapshot. See what with --dry-run -v -v first.
     ///
     /// Nothing is deleted on a file system that is mounted beneath the target: that is named, and the exit code is 3.
+    /// The repository itself is never deleted.
     #[arg(long)]
     pub(crate) delete: bool,
 

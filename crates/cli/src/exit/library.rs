@@ -139,9 +139,10 @@ fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         | SnapshotError::CannotBringBack { .. }
         | SnapshotError::Unreadable { .. } => Some("Nothing was changed."),
         SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
-        SnapshotError::InUse { .. } | SnapshotError::NotBroughtBack { .. } | SnapshotError::Mounted { .. } => {
-            Some("Nothing was restored.")
-        }
+        SnapshotError::InUse { .. }
+        | SnapshotError::NotBroughtBack { .. }
+        | SnapshotError::Mounted { .. }
+        | SnapshotError::OfRepository { .. } => Some("Nothing was restored."),
         _ => None,
     }
 }
@@ -172,6 +173,7 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",
         SnapshotError::InUse { .. } => "Stop whoever has it open, or restore to another place.",
+        SnapshotError::OfRepository { .. } => "Restore to another place.",
         SnapshotError::NotBroughtBack { .. } => {
             "Mend that, or restore to another place. If it is a permission that is missing: restore as root, or as the \
              user that the application runs as."

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use treering_store::Entropy;
 
 use super::meta::Meta;
+use super::own::Own;
 use crate::error::{Result, SnapshotError};
 
 /// Folder descriptors that one worker keeps.
@@ -116,8 +117,9 @@ pub(super) struct Beneath {
 
 impl Beneath {
     /// Opens the target, which the user named and which may be a link; makes it unless this is a dry run. Says also
-    /// whether nothing is in it.
-    pub(super) fn open(target: &Path, dry_run: bool, entropy: &dyn Entropy) -> Result<(Self, bool)> {
+    /// whether nothing is in it. One that belongs to the repository is refused before it is made.
+    pub(super) fn open(target: &Path, dry_run: bool, own: &Own, entropy: &dyn Entropy) -> Result<(Self, bool)> {
+        own.refuse(target)?;
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
         let stem = format!(".treering-{:016x}", u64::from_le_bytes(random));
@@ -133,6 +135,10 @@ impl Beneath {
             }
             opened => Some(opened.map_err(io::Error::from).map_err(SnapshotError::io("open", target))?),
         };
+        if let Some(root) = &root {
+            let copy = root.try_clone().map_err(SnapshotError::io("open", target))?;
+            own.refuse_in(copy, target)?;
+        }
         let root = root.map(Arc::new);
         let is_empty = match &root {
             Some(root) => list(root).map_err(SnapshotError::io("list", target))?.is_empty(),

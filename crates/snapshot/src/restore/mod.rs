@@ -13,7 +13,8 @@
 //! writing, never prints. Knows nothing of packs: frames are sorted by what [`treering_store::Place`] says.
 //!
 //! Invariant: whatever the repository holds and whoever changes the target meanwhile, nothing outside the target is
-//! made, changed or removed; and a file that failed is not left half written under its own name.
+//! made, changed or removed; the repository that is read is left alone even if it lies within the target; and a file that
+//! failed is not left half written under its own name.
 
 mod after;
 pub mod application;
@@ -24,6 +25,7 @@ mod job;
 mod meta;
 mod mounts;
 mod open;
+mod own;
 mod plan;
 mod remove;
 mod resolve;
@@ -33,8 +35,8 @@ mod staged;
 mod tests;
 mod yard;
 
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,7 @@ pub use application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Res
 use beneath::{Beneath, Folder, Folders};
 pub use dump::write_file;
 pub use mounts::refuse_mounts;
+use own::Own;
 pub use roots::{Root, layout};
 
 /// Withheld things that a summary names; more are only counted.
@@ -180,6 +183,8 @@ pub struct RestoreSummary {
     pub total_bytes: u64,
     /// Entries that were verified after the restore.
     pub files_verified: u64,
+    /// Folders of the repository itself that were to be deleted, and were left.
+    pub spared: BTreeSet<PathBuf>,
     /// What failed; each was told in an event.
     pub errors: u64,
     /// What an unprivileged restore leaves out.
@@ -197,7 +202,8 @@ pub struct RestoreSummary {
 ///
 /// If the target cannot be opened, there is no room left on it, somebody asked to stop, or the snapshot goes on beyond what
 /// its record says ([`SnapshotError::MoreThanSaid`]). What was complete by then stays. Before anything is
-/// changed: [`SnapshotError::InUse`] if somebody has an application open whose files would be touched,
+/// changed: [`SnapshotError::OfRepository`] if the target is or lies in the repository that is restored from,
+/// [`SnapshotError::InUse`] if somebody has an application open whose files would be touched,
 /// [`SnapshotError::NotBroughtBack`] and [`SnapshotError::Mounted`] if one cannot be exchanged.
 pub fn restore(
     repository: &Arc<Repository>,
@@ -205,6 +211,7 @@ pub fn restore(
     options: &RestoreOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<RestoreSummary> {
+    Own::of(repository).refuse(&options.target)?;
     let returns = staged::find(repository, snapshot, options)?;
     let units = staged::Units::of(&returns);
     let selection = |path: &Path, is_folder: bool| match units.have(path) {
@@ -230,7 +237,8 @@ fn restore_files(
     shown: &Path,
     progress: &dyn Progress,
 ) -> Result<RestoreSummary> {
-    let (beneath, is_empty) = Beneath::open(&options.target, options.dry_run, &**repository.entropy())?;
+    let own = Own::of(repository);
+    let (beneath, is_empty) = Beneath::open(&options.target, options.dry_run, &own, &**repository.entropy())?;
     let base = roots::base(&options.roots);
     let folders = Folders::new(shown, base, target_folder(&beneath, is_empty));
     let work = Work {
@@ -238,10 +246,12 @@ fn restore_files(
         allowance: Allowance::of(snapshot),
         options,
         progress,
+        own,
         beneath,
         folders,
         tally: Tally::default(),
         withheld: Mutex::default(),
+        spared: Mutex::default(),
         left_out: LeftOut::default(),
     };
     work.announce(snapshot);
@@ -263,10 +273,12 @@ struct Work<'a> {
     allowance: Allowance,
     options: &'a RestoreOptions<'a>,
     progress: &'a dyn Progress,
+    own: Own,
     beneath: Beneath,
     folders: Folders,
     tally: Tally,
     withheld: Mutex<Withheld>,
+    spared: Mutex<BTreeSet<PathBuf>>,
     left_out: LeftOut,
 }
 
@@ -351,6 +363,7 @@ impl Work<'_> {
             total_files: load(&self.tally.total_files),
             total_bytes: load(&self.tally.total_bytes),
             files_verified: load(&self.tally.files_verified),
+            spared: self.spared.into_inner(),
             errors: load(&self.tally.errors),
             withheld: self.withheld.into_inner(),
             applications: Vec::new(),

@@ -22,6 +22,7 @@ use treering_store::{ChunkReader, Repository};
 use super::application::Place;
 use super::beneath::{Beneath, Dirs, Folder, Folders, kind_of, list, look};
 use super::mounts::is_mounted_on;
+use super::own::Own;
 use super::{Choice, Overwrite, RestoreOptions, Root, is_fatal, roots};
 use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
@@ -41,13 +42,14 @@ pub(super) fn refuse(
     if options.applications.is_empty() {
         return Ok(());
     }
-    let (beneath, is_empty) = Beneath::open(&options.target, true, &**repository.entropy())?;
+    let own = Own::of(repository);
+    let (beneath, is_empty) = Beneath::open(&options.target, true, &own, &**repository.entropy())?;
     if is_empty {
         return Ok(());
     }
     let folders = Folders::new(&options.target, roots::base(&options.roots), found(0, &[], false));
     let (dirs, reader, allowance) = (Dirs::new(&beneath, &folders), repository.reader()?, Allowance::of(snapshot));
-    let mut look = Look { options, progress, folders: &folders, dirs, reader, allowance, pending: Vec::new() };
+    let mut look = Look { options, progress, own, folders: &folders, dirs, reader, allowance, pending: Vec::new() };
     options.roots.iter().try_for_each(|root| look.root(root))
 }
 
@@ -69,6 +71,7 @@ struct Pending {
 struct Look<'a> {
     options: &'a RestoreOptions<'a>,
     progress: &'a dyn Progress,
+    own: Own,
     folders: &'a Folders,
     dirs: Dirs<'a>,
     reader: ChunkReader<'a>,
@@ -178,6 +181,10 @@ impl Look<'_> {
     }
 
     fn enter(&mut self, parent: u32, fd: &OwnedFd, name: &[u8], path: PathBuf, tree: Option<Stream>) {
+        // Nothing in the repository itself is touched; and this process has its index open.
+        if look(fd, name).ok().flatten().is_some_and(|stat| self.own.at(&stat).is_some()) {
+            return;
+        }
         let is_elsewhere = self.options.delete
             && (self.folders.get(parent).is_some_and(|parent| parent.is_elsewhere)
                 || is_mounted_on(fd, name).unwrap_or(true));

@@ -296,6 +296,9 @@ impl<'a> Planner<'a> {
         depth: usize,
         choice: Choice,
     ) -> Result<()> {
+        if self.mode == Mode::Verify && self.work.left_out.has(&path) {
+            return Ok(());
+        }
         let too_much = if depth > DEPTH_MOST {
             Some(("the depth of folders", DEPTH_MOST as u64))
         } else if self.pending_bytes > PENDING_MOST_BYTES {
@@ -323,6 +326,10 @@ impl<'a> Planner<'a> {
     ) -> Result<Option<u32>> {
         let there = self.look(parent, name)?;
         let is_folder = there.as_ref().is_some_and(|stat| kind_of(stat) == FileType::Directory);
+        if let Some(own) = there.as_ref().and_then(|stat| self.work.own.at(stat)) {
+            let path = self.work.folders.placed(parent, name);
+            return Err(SnapshotError::OfRepository { path, own: own.to_owned() });
+        }
         let replaces = there.is_some() && !is_folder;
         if replaces && self.work.options.overwrite != Overwrite::Always {
             return Err(SnapshotError::Blocked {

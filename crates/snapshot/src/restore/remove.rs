@@ -2,8 +2,8 @@
 //!
 //! Owns deletion. Never follows a link and never leaves the folder it was given, nor the file system that it is on.
 //!
-//! Invariant: what the selection leaves out stays, what is mounted beneath the target stays, and so do the folders that
-//! hold such.
+//! Invariant: what the selection leaves out stays, what is mounted beneath the target stays, the repository that is
+//! restored from stays, and so do the folders that hold such.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
 
 use super::beneath::{kind_of, list, look};
 use super::mounts::{first_at, is_mounted_on};
@@ -38,6 +38,10 @@ pub(super) fn clear_folder(work: &Work<'_>, fd: &OwnedFd, folder: u32, name: &[u
     let blocked = |found| SnapshotError::Blocked { path: work.folders.placed(folder, name), found };
     if !work.options.delete || work.options.overwrite != Overwrite::Always {
         return Err(blocked("folder"));
+    }
+    let there = look(fd, name).map_err(SnapshotError::io("look at", work.folders.placed(folder, name)))?;
+    if let Some(own) = there.as_ref().and_then(|stat| work.own.at_or_in(stat)) {
+        return Err(SnapshotError::OfRepository { path: work.folders.placed(folder, name), own: own.to_owned() });
     }
     let is_elsewhere = work.folders.get(folder).is_none_or(|folder| folder.is_elsewhere);
     let mounted = if is_elsewhere { Some(work.folders.placed(folder, name)) } else { first_at(fd, name) };
@@ -95,6 +99,11 @@ fn remove_entry(work: &Work<'_>, folder: &OwnedFd, name: &[u8], path: &Path, lev
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(folder, name, flags, Mode::empty()).map_err(io::Error::from);
     let fd = opened.map_err(SnapshotError::io("open", path))?;
+    let stat = fstat(&fd).map_err(io::Error::from).map_err(SnapshotError::io("look at", path))?;
+    if let Some(own) = work.own.at(&stat) {
+        work.spared.lock().insert(own.to_owned());
+        return Ok(false);
+    }
     let names = list(&fd).map_err(SnapshotError::io("list", path))?;
     let is_kept = (work.options.selection)(path, true) != Choice::Take;
     levels.push(Level { fd, names, path: path.to_owned(), name: name.to_vec(), is_kept });

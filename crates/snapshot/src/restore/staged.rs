@@ -27,6 +27,7 @@ use treering_store::Repository;
 use super::application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Unit};
 use super::beneath::{self, Beneath, look};
 use super::mounts::refuse_mounts;
+use super::own::Own;
 use super::yard::{OLD, Stage, Yard, make_leading, move_aside, outside, swap, sync};
 use super::{Choice, Overwrite, RestoreOptions, RestoreSummary, Root, layout, restore_files};
 use crate::error::{Result, SnapshotError};
@@ -137,7 +138,10 @@ impl Return<'_> {
 
     /// Takes the locks of what is in the target, if anything is.
     fn hold_target(&mut self, repository: &Arc<Repository>, options: &RestoreOptions<'_>) -> Result<()> {
+        let own = Own::of(repository);
+        own.refuse(&options.target.join(&self.inside))?;
         let Some(yard) = self.open_yard(repository, options, false)? else { return Ok(()) };
+        self.refuse_own(&own, &yard, options)?;
         let Some(there) = yard.look(&yard.name)? else { return Ok(()) };
         let needed = if self.unit == Unit::Folder { FileType::Directory } else { FileType::RegularFile };
         if there != needed {
@@ -157,6 +161,18 @@ impl Return<'_> {
         Ok(())
     }
 
+    /// Refuses to move the repository that is restored from with the old content.
+    fn refuse_own(&self, own: &Own, yard: &Yard, options: &RestoreOptions<'_>) -> Result<()> {
+        for name in self.unit.beside().iter().chain([&yard.name]) {
+            let there = look(&yard.fd, name.as_bytes()).map_err(SnapshotError::io("look at", yard.shown.join(name)))?;
+            if let Some(own) = there.as_ref().and_then(|stat| own.at_or_in(stat)) {
+                let detail = format!("the repository that is restored from has {} in what is there", own.display());
+                return Err(self.refused(options, &Refusal::Unsound { detail }));
+            }
+        }
+        Ok(())
+    }
+
     /// The folder that the target is in. With `makes`, whatever leads there is made.
     fn open_yard(
         &self,
@@ -165,7 +181,7 @@ impl Return<'_> {
         makes: bool,
     ) -> Result<Option<Yard>> {
         let Some(name) = self.inside.file_name() else { return outside(&options.target, makes) };
-        let (beneath, _) = Beneath::open(&options.target, !makes, &**repository.entropy())?;
+        let (beneath, _) = Beneath::open(&options.target, !makes, &Own::of(repository), &**repository.entropy())?;
         let Ok(top) = beneath.root() else { return Ok(None) };
         let folder = self.inside.parent().unwrap_or(Path::new(""));
         let shown = options.target.join(folder);
@@ -374,6 +390,7 @@ impl RestoreSummary {
         self.total_files += other.total_files;
         self.total_bytes += other.total_bytes;
         self.files_verified += other.files_verified;
+        self.spared.extend(other.spared);
         self.errors += other.errors;
         self.withheld.count += other.withheld.count;
         self.withheld.named.extend(other.withheld.named);

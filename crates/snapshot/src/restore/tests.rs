@@ -6,3 +6,4 @@ mod crafted;
 mod exact;
 mod hostile;
 mod in_place;
+mod own;

@@ -21,6 +21,9 @@ pub(super) fn tell(context: &Context, plan: &Plan<'_>, done: &RestoreSummary, to
         let message = format!("{} is withheld: it needs --privileged", describe(kind));
         context.printer.error(&ItemError::new("restore", path.as_os_str().as_bytes(), message));
     }
+    for own in &done.spared {
+        context.printer.warn(&format!("{} belongs to the repository: it is not deleted", own.display()));
+    }
     match context.printer.json {
         true => context.printer.json(&Message::RestoreSummary(summary(plan, done, took)))?,
         false => print(context.printer, plan, done, took)?,

@@ -300,6 +300,31 @@ fn a_link_in_the_way_is_not_followed() {
     assert_eq!(names(&home.path("outside")), ["canary"]);
 }
 
+/// It would go with the old content.
+#[test]
+fn what_holds_the_repository_is_not_exchanged() {
+    let mut home = home();
+    for (path, unit) in [
+        ("/data", Unit::Folder),
+        ("/data/rings", Unit::Folder),
+        ("/data/other", Unit::File { beside: vec!["rings".into()] }),
+        ("/data/other", Unit::WithCompanions { names: vec!["rings".into()], may_be_stored: false }),
+    ] {
+        let snapshot = snapshot(&mut home, &["a"], path);
+        for dry_run in [true, false] {
+            let refused = bring_back(&home, &snapshot, unit.clone(), None, |options| {
+                (options.target, options.dry_run, options.delete) = (home.folder.path().to_owned(), dry_run, true);
+            });
+            let is_refused = match &refused {
+                Err(SnapshotError::NotBroughtBack { detail, .. }) => detail.contains("the repository"),
+                Err(SnapshotError::OfRepository { path, .. }) => path.ends_with("rings"),
+                _ => false,
+            };
+            assert!(is_refused && home.path("rings/config").exists(), "{path}: {refused:?}");
+        }
+    }
+}
+
 /// Two snapshots in one stage.
 struct Layered {
     other: Snapshot,
