@@ -13,6 +13,7 @@ use rustix::fs::{
     AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
     fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, lsetxattr, removexattr, setxattr, utimensat,
 };
+use rustix::io::Errno;
 
 use super::{Withheld, WithheldKind};
 use crate::node::{Node, NodeKind, Time};
@@ -38,7 +39,7 @@ pub(super) struct Meta {
 /// set-id bit would come on a file of whoever restores.
 fn ids((uid, gid): (u32, u32)) -> rustix::io::Result<(Option<Uid>, Option<Gid>)> {
     match uid == u32::MAX || gid == u32::MAX {
-        true => Err(rustix::io::Errno::INVAL),
+        true => Err(Errno::INVAL),
         false => Ok((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))),
     }
 }
@@ -189,8 +190,9 @@ fn attribute(fd: BorrowedFd<'_>, name: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn hands_down_acl(parent: &OwnedFd, name: &[u8]) -> bool {
     let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
-    let mut none: [u8; 0] = [];
-    lgetxattr(path.as_slice(), ACL_DEFAULT, none.as_mut_slice()).is_ok_and(|length| length > 0)
+    // It is longer than this, if there is one. An empty buffer would be given nothing, not even the length.
+    let mut first = [0; 1];
+    matches!(lgetxattr(path.as_slice(), ACL_DEFAULT, first.as_mut_slice()), Ok(1..) | Err(Errno::RANGE))
 }
 
 /// Takes off a folder what it was given when it was made.

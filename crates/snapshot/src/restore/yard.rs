@@ -84,7 +84,7 @@ pub(super) fn make_leading(top: &OwnedFd, root: &Root, options: &RestoreOptions<
     for (fd, node) in made.iter().rev() {
         let (meta, _) = Meta::of(node, options.ownership, options.privileged);
         // What cannot be set here could not be set by an ordinary restore either; the content matters more.
-        meta.put_on(fd.as_fd(), false, &mut |_, _| {});
+        meta.put_on(fd.as_fd(), true, &mut |_, _| {});
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::build::*;
 use crate::node::{Node, NodeKind, Time};
 use crate::progress::Outcome;
 use crate::record::Snapshot;
-use crate::restore::{Choice, Overwrite, RestoreOptions, restore};
+use crate::restore::{Choice, Overwrite, RestoreOptions, layout, restore};
 
 fn set_time(path: &Path, time: Time) {
     let at = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
@@ -340,5 +340,54 @@ fn a_folder_gives_way_to_a_file_only_where_deleting_was_asked_for() {
     assert_eq!((said.errors, said.files_deleted, summary.files_deleted), (0, 6, 6));
     for gone in ["/data/f", "/data/l", "/data/s"].map(|folder| format!("{folder}/x")) {
         assert!(dry_log.done.lock().contains(&(PathBuf::from(&gone), Outcome::Deleted)), "{gone}");
+    }
+}
+
+/// An ACL by which this user may do everything in new entries, as the kernel keeps it.
+fn acl_for_all(user: u32) -> Vec<u8> {
+    const NOBODY: u32 = u32::MAX;
+    let entries = [(0x01u16, NOBODY), (0x02, user), (0x04, NOBODY), (0x10, NOBODY), (0x20, NOBODY)];
+    let entries = entries
+        .into_iter()
+        .flat_map(|(tag, id)| [&tag.to_le_bytes()[..], &7u16.to_le_bytes(), &id.to_le_bytes()].concat());
+    2u32.to_le_bytes().into_iter().chain(entries).collect()
+}
+
+/// Whoever has a default ACL in the target is given no rights that the snapshot does not give.
+#[test]
+fn what_is_made_in_a_folder_with_a_default_acl_does_not_keep_it() {
+    let mut home = home();
+    let (bytes, small) = (noise(1, 20_000), home.file("small", b"s"));
+    let key = Node { mode: 0o640, ..home.file("key", &bytes) };
+    let inner = home.folder("inner", [key.clone(), small, node("pipe", NodeKind::Fifo)]);
+    let data = home.folder("data", [key, inner]);
+    let snapshot = home.snapshot(data);
+    let root = home.folder("root", []);
+    let two = home.folder("srv", [root]);
+    let two = home.folder("root", [two]);
+    let several = home.commit(two, &["/srv/root"]);
+    let (target, default) = (home.target(), "system.posix_acl_default");
+    let acl = |path: &Path| {
+        ["access", "default"]
+            .map(|kind| xattr::get(path, format!("system.posix_acl_{kind}")).unwrap_or_default().is_some())
+    };
+    for (is_there, leads) in [(false, false), (true, false), (false, true)] {
+        let _fresh = fs::remove_dir_all(&target);
+        fs::create_dir(&target).unwrap();
+        if is_there {
+            fs::write(target.join("key"), [bytes.as_slice(), b"changed"].concat()).unwrap();
+        }
+        xattr::set(&target, default, &acl_for_all(1234)).expect("the file system of TMPDIR has ACLs");
+        if leads {
+            let roots = layout(&several, &mut home.repository.reader().unwrap(), None, true).unwrap();
+            home.restore(&several, |options| options.roots = roots).0.unwrap();
+            assert_eq!((acl(&target), acl(&target.join("srv"))), ([false, true], [false; 2]));
+            continue;
+        }
+        home.restore_all(&snapshot);
+        let seen = look(&target);
+        assert_eq!((seen.len(), seen[Path::new("key")].mode), (6, 0o640));
+        let kept: Vec<_> = seen.keys().filter(|path| acl(&target.join(path)) != [false; 2]).collect();
+        assert!(kept.is_empty(), "{is_there}: {kept:?}");
     }
 }
