@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, CWD, FileType, chmodat, copy_file_range, fstat, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, SeekFrom, chmodat, copy_file_range, fstat, mkdirat, seek, unlinkat};
 use rustix::io::Errno;
 use treering_chunk::ChunkKind;
 use treering_store::{ChunkReader, LoadedFrame};
@@ -31,6 +31,8 @@ use crate::progress::Event;
 const WORKERS_MOST: usize = 8;
 /// Files without bytes that a worker takes at once.
 const BATCH_FILES: usize = 64;
+/// Ranges of an old file that are remembered from window to window, at 16 bytes; more count as one with what is between.
+const CARRIED_RANGES_MOST: usize = if cfg!(test) { 500 } else { 256 << 10 };
 /// Bytes that are copied at once where the kernel cannot.
 const COPY_BYTES: usize = 256 << 10;
 
@@ -70,8 +72,8 @@ struct Applier<'w, 'a> {
     readers: Vec<ChunkReader<'w>>,
     dirs: Dirs<'w>,
     open: OpenFiles,
-    /// The job that goes on in the next window, and how many bytes of it are the same as in the old file so far.
-    carried: Option<(Arc<Job>, u64)>,
+    /// The job that goes on in the next window, and what of it is taken from the old file if it turns out to differ.
+    carried: Option<(Arc<Job>, Vec<Range<u64>>)>,
     after: Afterwards,
 }
 
@@ -189,23 +191,21 @@ impl Applier<'_, '_> {
             }
         }
         let (mut tasks, mut bare, mut same) = (Vec::new(), Vec::new(), resolved.same.into_iter().peekable());
-        let carried = self.carried.take();
+        let mut carried = self.carried.take();
         for (number, job) in plan.jobs.iter().enumerate() {
             let continues = plan.continues && number + 1 == plan.jobs.len();
             let mut ranges = Vec::new();
             while let Some((_, range)) = same.next_if(|(of, _)| *of as usize == number) {
                 ranges.push(range);
             }
-            let prefix =
-                carried.as_ref().filter(|(carried, _)| Arc::ptr_eq(carried, job)).map_or(0, |(_, bytes)| *bytes);
-            let copies = if job.is_changed.load(Ordering::Relaxed) {
-                with_prefix(prefix, std::mem::take(&mut ranges))
-            } else {
-                Vec::new()
+            let before = carried.take_if(|(carried, _)| Arc::ptr_eq(carried, job));
+            let ranges = joined(before.map_or(Vec::new(), |(_, ranges)| ranges), ranges);
+            let (copies, later) = match job.is_changed.load(Ordering::Relaxed) {
+                true => (ranges, Vec::new()),
+                false => (Vec::new(), remembered(ranges)),
             };
             if continues {
-                let same_bytes = if copies.is_empty() { ranges.last().map_or(prefix, |range| range.end) } else { 0 };
-                self.carried = Some((Arc::clone(job), same_bytes));
+                self.carried = Some((Arc::clone(job), later));
             }
             let Some(count) = whole.get_mut(number) else { continue };
             let left = *count + u64::from(!copies.is_empty()) + u64::from(continues);
@@ -254,11 +254,23 @@ impl Afterwards {
     }
 }
 
-fn with_prefix(prefix: u64, mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    if prefix > 0 {
-        ranges.insert(0, 0..prefix);
+/// Ranges and those that follow them, in order.
+fn joined(mut ranges: Vec<Range<u64>>, more: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    for range in more {
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
     }
     ranges
+}
+
+/// The same ranges of a file that is the same so far, holes and all; as one if there are too many to be remembered.
+fn remembered(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) if ranges.len() > CARRIED_RANGES_MOST => vec![first.start..last.end],
+        _ => ranges,
+    }
 }
 
 fn add_frames(tasks: &mut Vec<Task>, fetches: &[Fetch]) {
@@ -421,8 +433,26 @@ impl Worker<'_, '_, '_> {
     }
 }
 
-/// Copies a range to the same place of another file, sharing its blocks where the file system can.
+/// Copies what is no hole of a range to the same place of another file, which is one hole there.
 fn copy_range(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let data = match seek(from, SeekFrom::Data(at)) {
+            Ok(data) => data.max(at),
+            Err(Errno::NXIO) => break,
+            // File systems that know no holes.
+            Err(_) => at,
+        };
+        let end = seek(from, SeekFrom::Hole(data)).ok().filter(|hole| *hole > data);
+        at = end.map_or(range.end, |hole| hole.min(range.end));
+        copy_data(from, to, data..at)?;
+    }
+    // What somebody has cut off meanwhile is no hole.
+    if from.metadata()?.len() < range.end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+/// Copies all of a range, sharing its blocks where the file system can.
+fn copy_data(from: &File, to: &File, range: Range<u64>) -> io::Result<()> {
     let (mut source, mut sink) = (range.start, range.start);
     while source < range.end {
         let bytes = usize::try_from(range.end - source).unwrap_or(usize::MAX).min(1 << 30);

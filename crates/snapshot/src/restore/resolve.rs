@@ -42,7 +42,7 @@ pub(super) struct Fetch {
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     pub(super) fetches: Vec<Fetch>,
-    /// Ranges that are the same in the old file.
+    /// Ranges that are the same in the old file, without what the snapshot knows to be a hole.
     pub(super) same: Vec<(u32, Range<u64>)>,
 }
 
@@ -135,7 +135,9 @@ impl Resolver<'_, '_, '_> {
             return Ok(());
         }
         if job.compares() && self.is_same(&job, piece)? {
-            self.found.same.push((piece.job, piece.offset..piece.offset.saturating_add(piece.bytes)));
+            if piece.id.is_some() {
+                self.found.same.push((piece.job, piece.offset..piece.offset.saturating_add(piece.bytes)));
+            }
             self.work.progress.event(Event::Bytes { bytes: piece.bytes });
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Restoring over what is there already.
 
 use std::fs;
-use std::os::unix::fs::symlink as make_symlink;
+use std::os::unix::fs::{FileExt, symlink as make_symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -11,6 +11,7 @@ use crate::node::{Node, NodeKind, Time};
 use crate::progress::Outcome;
 use crate::record::Snapshot;
 use crate::restore::{Choice, Overwrite, RestoreOptions, layout, restore};
+use crate::stream::Extent;
 
 fn set_time(path: &Path, time: Time) {
     let at = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
@@ -186,7 +187,7 @@ fn a_file_of_many_windows_is_kept_if_it_is_the_same_and_rebuilt_if_its_end_diffe
 fn holes_are_kept_and_made_in_place() {
     let mut home = home();
     let data = home.data(&noise(1, 4096));
-    let content = home.stream([crate::stream::Extent::Hole { bytes: 1 << 20 }, data]);
+    let content = home.stream([Extent::Hole { bytes: 1 << 20 }, data]);
     let data = home.folder("data", [node("f", NodeKind::File { content, links: 0 })]);
     let snapshot = home.snapshot(data);
     home.restore_all(&snapshot);
@@ -389,5 +390,51 @@ fn what_is_made_in_a_folder_with_a_default_acl_does_not_keep_it() {
         assert_eq!((seen.len(), seen[Path::new("key")].mode), (6, 0o640));
         let kept: Vec<_> = seen.keys().filter(|path| acl(&target.join(path)) != [false; 2]).collect();
         assert!(kept.is_empty(), "{is_there}: {kept:?}");
+    }
+}
+
+/// Puts bytes into a file of this length in which all the rest is a hole.
+fn write_sparse(path: &Path, length: u64, parts: &[(u64, &[u8])]) {
+    let _old = fs::remove_file(path);
+    let file = fs::File::create(path).unwrap();
+    file.set_len(length).unwrap();
+    parts.iter().for_each(|(offset, bytes)| file.write_all_at(bytes, *offset).unwrap());
+}
+
+/// Few holes in one window, more than are remembered in several.
+#[test]
+fn a_sparse_file_that_differs_stays_sparse() {
+    const PART: u64 = 8 << 10;
+    for parts in [4, 6000] {
+        let mut home = home();
+        let (first, hole) = (home.data(&noise(1, 4096)), Extent::Hole { bytes: PART - 4096 });
+        // Zeros that were stored, as a program that fills its files leaves them.
+        let zeros = home.data(&[0; 4096]);
+        let each = [first, hole, zeros, hole];
+        let content = home.stream(each.into_iter().cycle().take(2 * parts));
+        let data = home.folder("data", [node("f", NodeKind::File { content, links: 0 })]);
+        let snapshot = home.snapshot(data);
+        home.restore_all(&snapshot);
+        let (path, length) = (home.target().join("f"), parts as u64 * PART);
+        let fresh = look(&home.target()).remove(Path::new("f")).unwrap();
+        let last = length - 2 * PART;
+        let (block, other) = (noise(1, 4096), noise(2, 10));
+        let blocks: Vec<_> = (0..parts as u64 / 2).map(|part| (part * 2 * PART, block.as_slice())).collect();
+        for changed in [1, PART - 100, last + 10, last + PART - 100] {
+            // Where the snapshot has zeros, the old file may have a hole.
+            write_sparse(&path, length, &[blocks.as_slice(), &[(changed, &other)]].concat());
+            home.restore_all(&snapshot);
+            let again = look(&home.target()).remove(Path::new("f")).unwrap();
+            assert!(again.content == fresh.content, "{parts} {changed}");
+            assert!(again.blocks <= fresh.blocks, "{parts} {changed}: {} {}", again.blocks, fresh.blocks);
+        }
+        // What was filled meanwhile has holes again, as far as they are remembered.
+        let mut full = fresh.content.clone();
+        full[last as usize + 10] ^= 1;
+        fs::write(&path, &full).unwrap();
+        home.restore_all(&snapshot);
+        let again = look(&home.target()).remove(Path::new("f")).unwrap();
+        assert!(again.content == fresh.content, "{parts}");
+        assert!(parts > 4 || again.blocks == fresh.blocks, "{parts}: {} {}", again.blocks, fresh.blocks);
     }
 }
