@@ -80,3 +80,26 @@ fn the_repository_that_is_restored_from_is_never_deleted_or_written_to() {
     }
     run(&mut treering.command("check")).expect(0);
 }
+
+/// A folder that was asked for may lie on any file system, which is then not one that is mounted beneath it.
+#[test]
+fn deleting_works_where_everything_came_from_on_whatever_file_system() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let mounted = temp.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let disk = SmallDisk::mount(&mounted, 1 << 20);
+    let wrapper = disk.wrapper();
+    let words: Vec<&str> = wrapper.iter().map(|word| word.to_str().unwrap()).collect();
+    let through = treering.through(&words);
+    let inner = mounted.join("inner");
+    disk.shell(&format!("mkdir '{0}' && echo kept > '{0}/kept'", inner.display()));
+    for path in [&mounted, &inner] {
+        through.backup(path);
+        disk.shell(&format!("echo new > '{}/extra'", path.display()));
+        let mut command = through.command("restore");
+        run(command.args(["latest", "--original", "--delete"])).expect(0);
+        assert_eq!(disk.shell(&format!("ls '{}'", inner.display())), "kept\n");
+        assert_eq!(disk.shell(&format!("ls '{}'", mounted.display())), "inner\n");
+    }
+}

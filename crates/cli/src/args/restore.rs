@@ -71,7 +71,8 @@ pub(crate) struct RestoreArgs {
 
     /// Delete from the restored folders what is not in the snapshot. See what with --dry-run -v -v first.
     ///
-    /// Nothing is deleted on a file system that is mounted beneath the target: that is named, and the exit code is 3.
+    /// Nothing is deleted on a file system that is mounted beneath a folder that was asked for (the target or, with
+    /// --original and --full-paths, each path): that is named, and the exit code is 3.
     /// The repository itself is never deleted.
     #[arg(long)]
     pub(crate) delete: bool,

@@ -44,7 +44,7 @@ pub(super) struct Folder {
     pub(super) hands_down_acl: bool,
     /// Its owner cannot write into it as it is.
     pub(super) is_locked: bool,
-    /// It is on a file system that is mounted beneath the target. Only looked at where things are deleted.
+    /// It is on a file system that is mounted beneath a root of the restore. Only looked at where things are deleted.
     pub(super) is_elsewhere: bool,
     /// What it is to look like in the end; `None` leaves it as it is.
     pub(super) meta: Option<Meta>,

@@ -99,7 +99,8 @@ pub struct RestoreOptions<'a> {
     pub selection: Selection<'a>,
     /// What is done with files that are there.
     pub overwrite: Overwrite,
-    /// Removes, from the folders that are restored, what the snapshot does not have.
+    /// Removes, from the folders that are restored, what the snapshot does not have; not from file systems that are
+    /// mounted beneath the folder of a root.
     pub delete: bool,
     /// Makes holes of long runs of zeros that were stored as data. Holes of the snapshot become holes always.
     pub sparse: bool,

@@ -186,6 +186,7 @@ impl Look<'_> {
             return;
         }
         let is_elsewhere = self.options.delete
+            && !roots::leads(&self.options.roots, &path)
             && (self.folders.get(parent).is_some_and(|parent| parent.is_elsewhere)
                 || is_mounted_on(fd, name).unwrap_or(true));
         if tree.is_some() || !is_elsewhere {

@@ -23,7 +23,7 @@ use super::beneath::{Dirs, Folder, kind_of, list, look};
 use super::job::{Action, Job};
 use super::meta::{self, Meta};
 use super::mounts::is_mounted_on;
-use super::{Choice, Overwrite, Root, Work, add};
+use super::{Choice, Overwrite, Root, Work, add, roots};
 use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
@@ -347,7 +347,7 @@ impl<'a> Planner<'a> {
         } else {
             self.work.folders.get(parent).is_some_and(|folder| folder.hands_down_acl)
         };
-        let is_elsewhere = is_folder && self.is_elsewhere(parent, name)?;
+        let is_elsewhere = is_folder && self.is_elsewhere(parent, name, path)?;
         let folder = Folder {
             parent,
             name: name.into(),
@@ -365,9 +365,12 @@ impl<'a> Planner<'a> {
         Ok(Some(id))
     }
 
-    /// Whether a folder that is there is on a file system that is mounted beneath the target: it matters where things are
+    /// Whether a folder that is there is on a file system that is mounted beneath a root: it matters where things are
     /// deleted.
-    fn is_elsewhere(&mut self, parent: u32, name: &[u8]) -> Result<bool> {
+    fn is_elsewhere(&mut self, parent: u32, name: &[u8], path: &Path) -> Result<bool> {
+        if roots::leads(&self.work.options.roots, path) {
+            return Ok(false);
+        }
         if !self.work.options.delete || self.work.folders.get(parent).is_some_and(|parent| parent.is_elsewhere) {
             return Ok(self.work.options.delete);
         }

@@ -121,6 +121,11 @@ pub(super) fn base(roots: &[Root]) -> PathBuf {
     root.path.ancestors().nth(depth).unwrap_or(Path::new("/")).to_owned()
 }
 
+/// Whether a folder of the snapshot is a root or leads to one, so that it is where the user has pointed.
+pub(super) fn leads(roots: &[Root], folder: &Path) -> bool {
+    roots.iter().any(|root| root.path.starts_with(folder))
+}
+
 impl Root {
     /// The components of `under` that are folders leading to it, each with the node that it is made after.
     pub(super) fn leading(&self) -> Vec<(Vec<u8>, Option<&Node>)> {
