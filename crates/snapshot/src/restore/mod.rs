@@ -74,6 +74,14 @@ pub enum Overwrite {
     Never,
 }
 
+impl Overwrite {
+    /// Whether something of another kind gives way: a file to a folder, or, where deleting was asked for, a folder to
+    /// something else.
+    fn replaces_kinds(self) -> bool {
+        matches!(self, Self::Always | Self::IfChanged)
+    }
+}
+
 /// Whether an entry is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {

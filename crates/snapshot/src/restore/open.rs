@@ -155,7 +155,7 @@ impl Look<'_> {
         }
         match (kind(fd, name), node.tree()) {
             (Some(FileType::Directory), Some(tree)) => self.enter(folder, fd, name, path, Some(tree.clone())),
-            (Some(FileType::Directory), None) if options.delete && options.overwrite == Overwrite::Always => {
+            (Some(FileType::Directory), None) if options.delete && options.overwrite.replaces_kinds() => {
                 self.enter(folder, fd, name, path, None);
             }
             (Some(FileType::Directory), None) => return,

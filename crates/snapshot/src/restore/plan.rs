@@ -331,7 +331,7 @@ impl<'a> Planner<'a> {
             return Err(SnapshotError::OfRepository { path, own: own.to_owned() });
         }
         let replaces = there.is_some() && !is_folder;
-        if replaces && self.work.options.overwrite != Overwrite::Always {
+        if replaces && !self.work.options.overwrite.replaces_kinds() {
             return Err(SnapshotError::Blocked {
                 path: path.to_owned(),
                 found: there.as_ref().map_or("thing", kind_word),
@@ -516,7 +516,7 @@ impl<'a> Planner<'a> {
         }
         let old_bytes = stat.st_size as u64;
         match kind {
-            FileType::Directory if !options.delete || options.overwrite != Overwrite::Always => {
+            FileType::Directory if !options.delete || !options.overwrite.replaces_kinds() => {
                 Decision::Blocked("folder")
             }
             FileType::RegularFile => {

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
 
 use super::beneath::{kind_of, list, look};
 use super::mounts::{first_at, is_mounted_on};
-use super::{Choice, Overwrite, Work, add};
+use super::{Choice, Work, add};
 use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Outcome};
 
@@ -36,7 +36,7 @@ struct Level {
 /// Removes a folder that stands where something else is to be: only where deleting was asked for, and only all of it.
 pub(super) fn clear_folder(work: &Work<'_>, fd: &OwnedFd, folder: u32, name: &[u8]) -> Result<()> {
     let blocked = |found| SnapshotError::Blocked { path: work.folders.placed(folder, name), found };
-    if !work.options.delete || work.options.overwrite != Overwrite::Always {
+    if !work.options.delete || !work.options.overwrite.replaces_kinds() {
         return Err(blocked("folder"));
     }
     let there = look(fd, name).map_err(SnapshotError::io("look at", work.folders.placed(folder, name)))?;

@@ -318,6 +318,10 @@ fn deleting_removes_what_is_not_in_the_snapshot_and_nothing_else() {
 
 #[test]
 fn a_folder_gives_way_to_a_file_only_where_deleting_was_asked_for() {
+    [Overwrite::Always, Overwrite::IfChanged].into_iter().for_each(a_folder_gives_way);
+}
+
+fn a_folder_gives_way(rule: Overwrite) {
     let mut home = home();
     let (file, head) = (home.file("f", &noise(2, 100_000)), home.file("l", b"l"));
     let data = home.folder("data", [file, head, symlink("s", "t")]);
@@ -326,14 +330,16 @@ fn a_folder_gives_way_to_a_file_only_where_deleting_was_asked_for() {
         fs::create_dir_all(home.target().join(name)).unwrap();
         fs::write(home.target().join(name).join("x"), b"old").unwrap();
     }
-    let (summary, log) = home.restore(&snapshot, |_| {});
+    let (summary, log) = home.restore(&snapshot, |options| options.overwrite = rule);
     assert_eq!(
         (summary.unwrap().errors, log.failures()),
         (3, ["/data/f", "/data/l", "/data/s"].map(String::from).to_vec())
     );
-    let (said, dry_log) = home.restore(&snapshot, |options| (options.delete, options.dry_run) = (true, true));
+    let (said, dry_log) = home.restore(&snapshot, |options| {
+        (options.delete, options.dry_run, options.overwrite) = (true, true, rule);
+    });
     assert_eq!(look(&home.target()).len(), 7);
-    let (summary, log) = home.restore(&snapshot, |options| options.delete = true);
+    let (summary, log) = home.restore(&snapshot, |options| (options.delete, options.overwrite) = (true, rule));
     let (said, summary) = (said.unwrap(), summary.unwrap());
     assert_eq!((summary.errors, log.failures()), (0, vec![]), "{:?}", log.failed.lock());
     assert_eq!(look(&home.target()).len(), 4);
