@@ -21,8 +21,9 @@ use crate::selector::Selector;
 /// --app none.
 ///
 /// A file that exists and is the same is not touched; one that differs is rebuilt beside the old one and renamed
-/// over it. Set-uid and set-gid bits, file capabilities and device nodes are restored only with --privileged; without
-/// it they are counted, named, and make the exit code 3.
+/// over it. Set-uid and set-gid bits of files, file capabilities and device nodes are restored only with --privileged;
+/// without it they are counted, named, and make the exit code 3, unless they are there already on an entry that stays.
+/// The set-gid bit of a folder, which lends nobody any rights, is always restored.
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("which").args(["positional", "snapshot", "at"])))]
 #[command(group(ArgGroup::new("where").required(true).args(["target", "original"])))]
@@ -85,7 +86,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) verify: bool,
 
-    /// Also restore set-uid and set-gid bits, file capabilities and device nodes.
+    /// Also restore set-uid and set-gid bits of files, file capabilities and device nodes.
     ///
     /// Only for a repository that you trust: whoever can write to it chooses what these are.
     #[arg(long)]

@@ -20,7 +20,7 @@ use super::meta::{Meta, take_acl_off};
 use super::plan::{Afterwards, Link, Mode as Walk, Other, is_to_be_left, kind_word};
 use super::{WithheldKind, Work, add, apply, remove};
 use crate::error::{Result, SnapshotError};
-use crate::node::NodeKind;
+use crate::node::{Node, NodeKind};
 use crate::progress::{Event, Outcome};
 
 /// Does all of it.
@@ -51,6 +51,11 @@ pub(super) fn finish(work: &Work<'_>, rest: Afterwards) -> Result<()> {
         last.settle(*id, b"", finished)?;
     }
     last.sync()
+}
+
+/// Whether the same may use what is there.
+fn has_rights_of(node: &Node, stat: &Stat) -> bool {
+    (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) == (node.mode.into(), node.uid, node.gid)
 }
 
 struct Last<'a> {
@@ -161,19 +166,22 @@ impl Last<'_> {
     fn other(&mut self, other: &Other) -> Result<()> {
         let (work, node, name) = (self.work, &other.node, other.node.name.as_slice());
         let shown = work.folders.shown(other.folder, name);
+        let there = self.there(other.folder, name)?;
         if matches!(node.kind, NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. }) && !work.options.privileged {
-            work.withheld.lock().add(&shown, vec![WithheldKind::Device]);
+            match there.filter(|stat| self.is_same(other, Some(stat)) && has_rights_of(node, stat)) {
+                Some(_) => self.done(other.folder, name, Outcome::Unmodified, 0),
+                None => work.withheld.lock().add(&shown, vec![WithheldKind::Device]),
+            }
             return Ok(());
         }
-        let there = self.there(other.folder, name)?;
         if let Some(stat) = &there
             && is_to_be_left(work.options.overwrite, node.modified, stat)
         {
             self.done(other.folder, name, Outcome::Unmodified, 0);
             return Ok(());
         }
-        let (meta, withheld) = Meta::of(node, work.options.ownership, work.options.privileged);
-        work.withheld.lock().add(&shown, withheld);
+        let meta = Meta::of(node, work.options.ownership, work.options.privileged);
+        work.withheld.lock().add(&shown, meta.withheld());
         let is_same = self.is_same(other, there.as_ref());
         match work.options.dry_run {
             true => self.would_clear(other.folder, name, there.as_ref())?,

@@ -21,6 +21,7 @@ use treering_store::{ChunkReader, LoadedFrame};
 
 use super::beneath::{Dirs, kind_of, look};
 use super::job::{Action, Job, OpenFiles};
+use super::meta::Meta;
 use super::plan::{Afterwards, Mode, Planner, RestorePlan};
 use super::resolve::{Fetch, Resolved, resolve};
 use super::{Work, add, is_fatal, remove};
@@ -170,7 +171,7 @@ impl Applier<'_, '_> {
         for job in plan.jobs.iter().take(ended).filter(|job| !job.failed()) {
             if self.mode == Mode::Restore {
                 match self.clear(job) {
-                    Ok(()) => job.tell_done(self.work),
+                    Ok(()) => job.tell_done(self.work, &self.meta_of(job)),
                     Err(e) => job.fail(self.work, &e),
                 }
             } else if job.is_changed.load(Ordering::Relaxed) {
@@ -179,6 +180,17 @@ impl Applier<'_, '_> {
             } else {
                 add(&self.work.tally.files_verified, 1);
             }
+        }
+    }
+
+    /// What a dry run would put on a file.
+    fn meta_of(&mut self, job: &Job) -> Meta {
+        let needs_look = job.is_there() && job.meta.withholds();
+        let old = if needs_look { job.open_old(&mut self.dirs).ok().flatten() } else { None };
+        let stat = old.as_ref().and_then(|old| fstat(old).ok());
+        match (&old, &stat) {
+            (Some(old), Some(stat)) => job.meta.of_existing(old.as_fd(), stat),
+            _ => job.meta.clone(),
         }
     }
 
@@ -322,8 +334,7 @@ impl Worker<'_, '_, '_> {
     /// A file that needs no bytes: it has none, or is there already, or failed before it came here.
     fn bare(&mut self, number: u32) -> Result<()> {
         let job = self.job(number)?;
-        let is_there = job.action == Action::Keep || job.compares() && !job.is_changed.load(Ordering::Relaxed);
-        if job.failed() || !is_there {
+        if job.failed() || !job.is_there() {
             return job.finish(self.work, &mut self.dirs, self.open);
         }
         let settled = self.touch_up(&job);
@@ -335,15 +346,16 @@ impl Worker<'_, '_, '_> {
         let placed = || self.work.folders.placed(job.folder, &job.name);
         let Some(old) = job.open_old(&mut self.dirs)? else { return Err(SnapshotError::Differs { path: placed() }) };
         let stat = fstat(&old).map_err(io::Error::from).map_err(SnapshotError::io("look at", placed()))?;
-        if job.meta.differs(old.as_fd(), &stat) {
+        let meta = job.meta.of_existing(old.as_fd(), &stat);
+        if meta.differs(old.as_fd(), &stat) {
             // Its other names may lie outside the target: those files are not ours.
             if stat.st_nlink > 1 {
                 return self.rebuild(job, &old);
             }
-            job.meta.take_off(old.as_fd());
-            job.put_meta(self.work, &old);
+            meta.take_off(old.as_fd());
+            job.put_meta(self.work, &old, &meta);
         }
-        job.tell_done(self.work);
+        job.tell_done(self.work, &meta);
         Ok(())
     }
 

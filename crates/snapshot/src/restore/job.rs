@@ -242,13 +242,13 @@ impl Job {
             self.discard(dirs);
             return finished.or_else(|e| if super::is_fatal(&e) { Err(e) } else { Ok(()) });
         }
-        self.tell_done(work);
+        self.tell_done(work, &self.meta);
         Ok(())
     }
 
     fn complete(self: &Arc<Self>, work: &Work<'_>, dirs: &mut Dirs<'_>, open: &OpenFiles) -> Result<()> {
         let file = self.file(work, dirs, open, true)?;
-        self.put_meta(work, &file);
+        self.put_meta(work, &file, &self.meta);
         let mut writing = self.writing.lock();
         writing.file = None;
         let Some(name) = writing.name.take() else { return Ok(()) };
@@ -262,8 +262,8 @@ impl Job {
         Ok(())
     }
 
-    pub(super) fn put_meta(&self, work: &Work<'_>, file: &File) {
-        self.meta.put_on(file.as_fd(), self.inherits_acl, &mut |action, e| {
+    pub(super) fn put_meta(&self, work: &Work<'_>, file: &File, meta: &Meta) {
+        meta.put_on(file.as_fd(), self.inherits_acl, &mut |action, e| {
             let error = SnapshotError::io(action, self.placed(work))(e);
             work.tell(&work.folders.shown(self.folder, &self.name), "restore", &error);
         });
@@ -301,7 +301,13 @@ impl Job {
         self.writing.lock().name.is_some()
     }
 
-    pub(super) fn tell_done(&self, work: &Work<'_>) {
+    /// Whether what is there has the right content.
+    pub(super) fn is_there(&self) -> bool {
+        self.action == Action::Keep || self.compares() && !self.is_changed.load(Ordering::Relaxed)
+    }
+
+    /// Tells what became of it, and what of its metadata was withheld.
+    pub(super) fn tell_done(&self, work: &Work<'_>, meta: &Meta) {
         let outcome = match self.action {
             Action::Create => Outcome::New,
             Action::Replace | Action::Update { .. } if self.is_changed.load(Ordering::Relaxed) => Outcome::Changed,
@@ -314,6 +320,7 @@ impl Job {
         add(files, 1);
         add(bytes, self.bytes);
         let path = work.folders.shown(self.folder, &self.name);
+        work.withheld.lock().add(&path, meta.withheld());
         work.progress.event(Event::Done { path: &path, is_folder: false, outcome, bytes: self.bytes });
     }
 }

@@ -1,10 +1,11 @@
 //! Owners, modes, times and extended attributes: what is put on an entry when its content is complete.
 //!
-//! Owns the rule of what an unprivileged restore withholds. Never follows a link: everything goes through an open
+//! Owns the rule of what an unprivileged restore withholds: what lends rights and is not there yet. Never follows a link: everything goes through an open
 //! descriptor, or names one entry of one.
 //!
 //! Invariant: the owner is set before attributes and mode, because changing it takes capabilities and set-id bits off;
-//! set-id bits are set only where the owner is the one that the snapshot names.
+//! set-id bits are set only where the owner is the one that the snapshot names. What is withheld is never put on an entry,
+//! nor are others let at one that has it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,6 +34,15 @@ pub(super) struct Meta {
     pub(super) owner: Option<(u32, u32)>,
     pub(super) modified: Time,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    rights: Rights,
+}
+
+/// What lends rights, and is therefore withheld.
+#[derive(Debug, Clone, Default)]
+struct Rights {
+    /// Set-id bits.
+    bits: u16,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Owner and group for the kernel. The largest number is nobody's: to the kernel it means "leave it as it is", so that a
@@ -46,25 +56,57 @@ fn ids((uid, gid): (u32, u32)) -> rustix::io::Result<(Option<Uid>, Option<Gid>)>
 
 impl Meta {
     /// Of a node, without what is withheld.
-    pub(super) fn of(node: &Node, ownership: bool, privileged: bool) -> (Self, Vec<WithheldKind>) {
-        let (mut withheld, mut mode, mut xattrs) = (Vec::new(), node.mode, node.xattrs.clone());
+    pub(super) fn of(node: &Node, ownership: bool, privileged: bool) -> Self {
+        let (mut rights, mut mode, mut xattrs) = (Rights::default(), node.mode, node.xattrs.clone());
         if !privileged {
             // On a folder the set-gid bit lends no rights; it says which group new entries get.
             let taken = if node.tree().is_some() { SET_UID } else { SET_UID | SET_GID };
-            if mode & taken != 0 && !matches!(node.kind, NodeKind::Symlink { .. }) {
-                withheld.push(WithheldKind::SetId);
+            if !matches!(node.kind, NodeKind::Symlink { .. }) {
+                rights.bits = mode & taken;
             }
             mode &= !taken;
-            xattrs.retain(|(name, _)| {
-                let is_privileged = name.starts_with(b"security.") || name.starts_with(b"trusted.");
-                if is_privileged {
-                    withheld.push(WithheldKind::Attribute { name: name.clone() });
-                }
-                !is_privileged
-            });
+            let lends =
+                |(name, _): &mut (Vec<u8>, Vec<u8>)| name.starts_with(b"security.") || name.starts_with(b"trusted.");
+            rights.xattrs = xattrs.extract_if(.., lends).collect();
         }
         let owner = ownership.then_some((node.uid, node.gid));
-        (Self { mode, owner, modified: node.modified, xattrs }, withheld)
+        Self { mode, owner, modified: node.modified, xattrs, rights }
+    }
+
+    /// What is withheld.
+    pub(super) fn withheld(&self) -> Vec<WithheldKind> {
+        let attribute = |(name, _): &(Vec<u8>, Vec<u8>)| WithheldKind::Attribute { name: name.clone() };
+        let bits = (self.rights.bits != 0).then_some(WithheldKind::SetId);
+        bits.into_iter().chain(self.rights.xattrs.iter().map(attribute)).collect()
+    }
+
+    /// Whether anything is.
+    pub(super) fn withholds(&self) -> bool {
+        self.rights.bits != 0 || !self.rights.xattrs.is_empty()
+    }
+
+    /// The same for an entry that stays: what lends rights and is there, as it is in the snapshot, is not taken away, nor
+    /// is it withheld. Only if nothing but the time differs: nobody else comes to be let at it.
+    pub(super) fn of_existing(&self, fd: BorrowedFd<'_>, stat: &Stat) -> Self {
+        let mut meta = self.clone();
+        let is_same = self.withholds()
+            && self.owner.is_none_or(|owner| owner == (stat.st_uid, stat.st_gid))
+            && stat.st_mode & 0o7777 == u32::from(self.mode | self.rights.bits)
+            && !self.attributes_differ(fd);
+        if is_same {
+            meta.mode |= meta.rights.bits;
+            meta.rights.bits = 0;
+            meta.rights.xattrs.retain(|(name, value)| attribute(fd, name).as_ref() != Some(value));
+            // Setting even the same one takes rights off.
+            meta.owner = None;
+        }
+        meta
+    }
+
+    /// The memory for its attributes.
+    pub(super) fn bytes(&self) -> usize {
+        let xattrs = self.xattrs.iter().chain(&self.rights.xattrs);
+        xattrs.map(|(name, value)| name.len() + value.len() + 48).sum()
     }
 
     fn times(&self) -> Timestamps {

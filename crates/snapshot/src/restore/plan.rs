@@ -9,13 +9,14 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, OFlags, Stat, openat};
 use treering_chunk::ChunkId;
 use treering_store::ChunkReader;
 
@@ -185,8 +186,9 @@ impl<'a> Planner<'a> {
         match (self.work.options.selection)(&root.path, true) {
             Choice::Skip => return Ok(()),
             Choice::Take if self.mode == Mode::Restore => {
-                let (meta, withheld) = self.meta(&root.node);
-                self.work.withheld.lock().add(&root.path, withheld);
+                let there = self.look(0, b".")?;
+                let meta = self.folder_meta(0, b".", &root.node, there.as_ref());
+                self.work.withheld.lock().add(&root.path, meta.withheld());
                 self.work.folders.set_root(Folder { meta: Some(meta), name: Box::default(), ..*known });
                 self.plan.after.folders.push(0);
             }
@@ -213,8 +215,19 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn meta(&self, node: &Node) -> (Meta, Vec<super::WithheldKind>) {
+    fn meta(&self, node: &Node) -> Meta {
         Meta::of(node, self.work.options.ownership, self.work.options.privileged)
+    }
+
+    /// What is put on a folder, which may be there.
+    fn folder_meta(&mut self, parent: u32, name: &[u8], node: &Node, there: Option<&Stat>) -> Meta {
+        let meta = self.meta(node);
+        let Some(stat) = there.filter(|stat| meta.withholds() && kind_of(stat) == FileType::Directory) else {
+            return meta;
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = self.dirs.open(parent).ok().and_then(|fd| openat(&fd, name, flags, rustix::fs::Mode::empty()).ok());
+        open.map_or_else(|| meta.clone(), |fd| meta.of_existing(fd.as_fd(), stat))
     }
 
     /// Walks one folder; those in it wait.
@@ -338,9 +351,9 @@ impl<'a> Planner<'a> {
             });
         }
         let stays = is_folder && (choice != Choice::Take || self.work.options.overwrite == Overwrite::Never);
-        let meta = node.filter(|_| !stays && self.mode == Mode::Restore).map(|node| self.meta(node));
-        let (meta, withheld) = meta.map_or((None, Vec::new()), |(meta, withheld)| (Some(meta), withheld));
-        self.work.withheld.lock().add(path, withheld);
+        let node = node.filter(|_| !stays && self.mode == Mode::Restore);
+        let meta = node.map(|node| self.folder_meta(parent, name, node, there.as_ref()));
+        self.work.withheld.lock().add(path, meta.as_ref().map_or(Vec::new(), Meta::withheld));
         let is_locked = meta.is_some() && there.is_some_and(|stat| is_folder && stat.st_mode & 0o700 != 0o700);
         let hands_down = if is_folder {
             meta::hands_down_acl(&*self.dirs.open(parent)?, name)
@@ -418,14 +431,11 @@ impl<'a> Planner<'a> {
         if links != 0 {
             self.links.insert(link, Arc::new((folder, node.name.as_slice().into())));
         }
-        self.add_job(folder, node, content, action, path)
+        self.add_job(folder, node, content, action)
     }
 
-    fn add_job(&mut self, folder: u32, node: &Node, content: &Stream, action: Action, path: &Path) -> Result<()> {
-        let (meta, withheld) = self.meta(node);
-        if self.mode == Mode::Restore {
-            self.work.withheld.lock().add(path, withheld);
-        }
+    fn add_job(&mut self, folder: u32, node: &Node, content: &Stream, action: Action) -> Result<()> {
+        let meta = self.meta(node);
         self.emit(folder);
         self.make_room(&meta)?;
         let inherits_acl = self.work.folders.get(folder).is_some_and(|folder| folder.hands_down_acl);
@@ -444,7 +454,7 @@ impl<'a> Planner<'a> {
     }
 
     fn make_room(&mut self, meta: &Meta) -> Result<()> {
-        let bytes = 64 + meta.xattrs.iter().map(|(name, value)| name.len() + value.len() + 48).sum::<usize>();
+        let bytes = 64 + meta.bytes();
         if self.plan.jobs.len() >= WINDOW_FILES_MOST || self.plan.names_bytes + bytes > WINDOW_NAMES_MOST_BYTES {
             self.flush(false)?;
         }

@@ -82,7 +82,7 @@ pub(super) fn make_leading(top: &OwnedFd, root: &Root, options: &RestoreOptions<
         at = Some(opened);
     }
     for (fd, node) in made.iter().rev() {
-        let (meta, _) = Meta::of(node, options.ownership, options.privileged);
+        let meta = Meta::of(node, options.ownership, options.privileged);
         // What cannot be set here could not be set by an ordinary restore either; the content matters more.
         meta.put_on(fd.as_fd(), true, &mut |_, _| {});
     }

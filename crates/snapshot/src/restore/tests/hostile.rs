@@ -340,6 +340,13 @@ fn what_lends_rights_is_withheld_and_named() {
         let (summary, _) = home.restore(&snapshot, |options| options.privileged = true);
         assert_eq!(summary.unwrap().withheld.count, 0);
         assert_eq!(look(&home.target())[Path::new("suid")].mode, 0o6755);
+        // What is there already is neither withheld nor taken away.
+        let (summary, _) = home.restore(&snapshot, |_| {});
+        let is_missing =
+            |path: &Path| path.ends_with("capable") || !home.target().join(path.file_name().unwrap()).exists();
+        let named = summary.unwrap().withheld.named;
+        assert!(named.iter().all(|(path, _)| is_missing(path)), "{named:?}");
+        assert_eq!(look(&home.target())[Path::new("suid")].mode, 0o6755);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Restoring over what is there already.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, symlink as make_symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink as make_symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -442,5 +442,41 @@ fn a_sparse_file_that_differs_stays_sparse() {
         let again = look(&home.target()).remove(Path::new("f")).unwrap();
         assert!(again.content == fresh.content, "{parts}");
         assert!(parts > 4 || again.blocks == fresh.blocks, "{parts}: {} {}", again.blocks, fresh.blocks);
+    }
+}
+
+/// What lends rights need not be given where it is there already; whatever would let others at it takes it off.
+#[test]
+fn a_set_id_bit_that_is_there_is_neither_withheld_nor_taken_away() {
+    let mut home = home();
+    let bytes = noise(1, 20_000);
+    let file = Node { mode: 0o4755, ..home.file("f", &bytes) };
+    let data = home.folder("data", [file]);
+    let snapshot = home.snapshot(data);
+    let path = home.target().join("f");
+    let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    home.restore(&snapshot, |options| options.privileged = true).0.unwrap();
+    for rule in [Overwrite::Always, Overwrite::IfChanged] {
+        for (case, kept) in [("same", true), ("time", true), ("mode", false), ("content", false), ("none", false)] {
+            fs::write(&path, if case == "content" { &bytes[1..] } else { &bytes }).unwrap();
+            set_time(&path, if case == "time" { LATER } else { THEN });
+            set_mode(match case {
+                "mode" => 0o4750,
+                "none" => 0o755,
+                _ => 0o4755,
+            });
+            for dry_run in [true, false] {
+                let (summary, log) = home.restore(&snapshot, |options| {
+                    (options.overwrite, options.dry_run) = (rule, dry_run);
+                });
+                let summary = summary.unwrap();
+                let told = (summary.errors, summary.withheld.count, log.failures().len());
+                assert_eq!(told, (0, u64::from(!kept), 0), "{rule:?} {case} {dry_run}");
+            }
+            let after = look(&home.target()).remove(Path::new("f")).unwrap();
+            let mode = if kept { 0o4755 } else { 0o755 };
+            assert_eq!((after.mode, after.modified), (mode, THEN), "{rule:?} {case}");
+            assert!(after.content == bytes, "{rule:?} {case}");
+        }
     }
 }
