@@ -629,10 +629,22 @@ impl Repository {
     /// The index, once more brought up to date with the packs that are there.
     pub(crate) fn caught_up_index(&self) -> Result<Arc<Index>> {
         let index = self.index()?;
-        match self.catch_up(&index, &self.list_packs()?) {
+        self.catch_up_if_writable(&index)?;
+        Ok(index)
+    }
+
+    /// The index that is in its place now, opened beside the one in use; `None` if it cannot be.
+    pub(crate) fn index_as_it_is(&self) -> Result<Option<Arc<Index>>> {
+        let Ok(index) = Index::open(self.index()?.path(), self.config.repository) else { return Ok(None) };
+        self.catch_up_if_writable(&index)?;
+        Ok(Some(Arc::new(index)))
+    }
+
+    fn catch_up_if_writable(&self, index: &Index) -> Result<()> {
+        match self.catch_up(index, &self.list_packs()?) {
             // What cannot be written to can be examined all the same.
-            Ok(()) | Err(StoreError::Index { .. }) => Ok(index),
-            Err(other) => Err(other),
+            Err(StoreError::Index { .. }) => Ok(()),
+            done => done,
         }
     }
 

@@ -6,10 +6,12 @@
 pub(crate) mod names;
 pub(crate) mod pack;
 
+use std::sync::Arc;
+
 use treering_chunk::ChunkId;
 
 use crate::error::{Result, StoreError};
-use crate::index::PackRows;
+use crate::index::{Index, PackRows};
 use crate::pack::PackName;
 use crate::record::RecordName;
 use crate::repository::Repository;
@@ -104,21 +106,30 @@ impl Repository {
     }
 
     /// The index against these packs, both ways: a chunk that it does not lead to, and a row that leads to nothing. Packs
-    /// that others published meanwhile are learned first; packs that are not named here are passed over.
+    /// that others published meanwhile are learned first; packs that are not named here are passed over. What is found is
+    /// looked at once more in the index as it is then, for others may just have been at work on it.
     ///
     /// # Errors
     ///
     /// If the packs cannot be listed, or the index can neither be opened nor made anew.
     pub fn check_index(&self, packs: &[(PackName, PackRows)]) -> Result<Option<Finding>> {
-        let index = self.caught_up_index()?;
-        let detail = match index.reader()?.compare_rows(packs) {
-            Ok(detail) => detail,
-            Err(e @ StoreError::Index { .. }) => {
-                let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
-                Some(format!("it cannot be read to its end: {cause}"))
-            }
-            Err(other) => return Err(other),
-        };
+        let mut detail = compare(&self.caught_up_index()?, packs)?;
+        if detail.is_some()
+            && let Some(now) = self.index_as_it_is()?
+        {
+            detail = compare(&now, packs)?;
+        }
         Ok(detail.map(|detail| Finding::new(FindingPlace::Index, detail)))
+    }
+}
+
+/// How an index differs from these packs, or why it cannot be read.
+fn compare(index: &Arc<Index>, packs: &[(PackName, PackRows)]) -> Result<Option<String>> {
+    match index.reader()?.compare_rows(packs) {
+        Err(e @ StoreError::Index { .. }) => {
+            let cause = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+            Ok(Some(format!("it cannot be read to its end: {cause}")))
+        }
+        compared => compared,
     }
 }

@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use rusqlite::Connection;
+
 use super::{IndexReader, PackNumber, Row, RowKey, read_row};
 use crate::config::RepositoryId;
 use crate::error::Result;
@@ -42,7 +44,7 @@ impl PackRows {
 impl IndexReader {
     /// How the index differs from what these packs should have in it; `None` if it does not.
     pub(crate) fn compare_rows(&self, packs: &[(PackName, PackRows)]) -> Result<Option<String>> {
-        let (found, lost) = self.add_up().map_err(self.index.failed("read"))?;
+        let (found, lost) = self.with(add_up)?;
         let is_other = |(name, rows): &&(PackName, PackRows)| found.get(name).copied().unwrap_or_default() != *rows;
         let mut others = packs.iter().filter(is_other);
         let first = others.next().map(|(name, rows)| {
@@ -59,31 +61,28 @@ impl IndexReader {
         let lost = (lost > 0).then(|| format!("{lost} of its rows lead to no pack"));
         Ok(first.into_iter().chain(lost).reduce(|all, more| format!("{all}; {more}")))
     }
+}
 
-    /// The sum of each pack's rows, and how many rows belong to none. One look at the database, whoever writes to it.
-    fn add_up(&self) -> rusqlite::Result<(HashMap<PackName, PackRows>, u64)> {
-        let transaction = self.connection.unchecked_transaction()?;
-        let mut names = HashMap::new();
-        let mut select = transaction.prepare("SELECT id, name FROM pack")?;
+/// The sum of each pack's rows, and how many rows belong to none. One look at the database, whoever writes to it.
+fn add_up(connection: &Connection) -> rusqlite::Result<(HashMap<PackName, PackRows>, u64)> {
+    let transaction = connection.unchecked_transaction()?;
+    let mut names = HashMap::new();
+    let mut select = transaction.prepare("SELECT id, name FROM pack")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        names.insert(PackNumber(row.get(0)?), PackName::from_bytes(row.get(1)?));
+    }
+    let (mut sums, mut lost) = (HashMap::<PackNumber, PackRows>::new(), 0);
+    for table in ["chunk", "chunk_more"] {
+        let mut select = transaction.prepare(&format!("SELECT seal, pack, frame, offset, length, key FROM {table}"))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            names.insert(PackNumber(row.get(0)?), PackName::from_bytes(row.get(1)?));
-        }
-        let (mut sums, mut lost) = (HashMap::<PackNumber, PackRows>::new(), 0);
-        for table in ["chunk", "chunk_more"] {
-            let mut select =
-                transaction.prepare(&format!("SELECT seal, pack, frame, offset, length, key FROM {table}"))?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
-                match read_row(row)?.filter(|(_, place)| names.contains_key(&place.pack)) {
-                    Some((seal, place)) => {
-                        sums.entry(place.pack).or_default().add(&Row { key: row.get(5)?, seal, place })
-                    }
-                    None => lost += 1,
-                }
+            match read_row(row)?.filter(|(_, place)| names.contains_key(&place.pack)) {
+                Some((seal, place)) => sums.entry(place.pack).or_default().add(&Row { key: row.get(5)?, seal, place }),
+                None => lost += 1,
             }
         }
-        let named = sums.into_iter().filter_map(|(number, sum)| Some((*names.get(&number)?, sum)));
-        Ok((named.collect(), lost))
     }
+    let named = sums.into_iter().filter_map(|(number, sum)| Some((*names.get(&number)?, sum)));
+    Ok((named.collect(), lost))
 }

@@ -7,7 +7,9 @@
 //! Owns the database, its repair and its learning of new packs. Never decides that a pack exists: whoever relies on a
 //! pack asks the storage.
 //!
-//! Invariant: every row that passes its seal was in the trailer of a pack of that name.
+//! Invariants: every row that passes its seal was in the trailer of a pack of that name. All that an [`Index`] reads and
+//! writes is one database, also when another process has put its own in the place of it meanwhile: each numbers the packs
+//! in its own way.
 
 mod compare;
 mod schema;
@@ -129,6 +131,8 @@ pub(crate) struct Index {
     is_empty: AtomicBool,
     row_key: RowKey,
     generation: u8,
+    /// Which file it is; `None` if that cannot be told.
+    file: Option<schema::FileId>,
 }
 
 impl std::fmt::Debug for Index {
@@ -174,6 +178,7 @@ impl Index {
             is_empty: AtomicBool::new(!has_any && !has_more),
             row_key: RowKey::of(repository),
             generation: 0,
+            file: schema::file_id(path),
         })
     }
 
@@ -330,8 +335,16 @@ impl Index {
     /// A reader for one thread.
     pub(crate) fn reader(self: &Arc<Self>) -> Result<IndexReader> {
         let _whole = schema::swap_lock(&self.path, LockMode::Shared).ok();
-        let connection = schema::open_reader(&self.path).map_err(self.failed("read"))?;
+        let connection = match self.is_in_place() {
+            true => Some(schema::open_reader(&self.path).map_err(self.failed("read"))?),
+            false => None,
+        };
         Ok(IndexReader { index: Arc::clone(self), connection })
+    }
+
+    /// Whether its database still has its name. While it is open here, no other file is the same.
+    fn is_in_place(&self) -> bool {
+        self.file.is_some() && schema::file_id(&self.path) == self.file
     }
 }
 
@@ -395,7 +408,9 @@ fn remove_rows(write: &mut Connection, numbers: &[PackNumber]) -> rusqlite::Resu
 /// Looks chunks up, on one thread.
 pub(crate) struct IndexReader {
     index: Arc<Index>,
-    connection: Connection,
+    /// Its own; none if another database has taken the place of this one, which has no name then. Such a reader shares the
+    /// connection that writes.
+    connection: Option<Connection>,
 }
 
 impl IndexReader {
@@ -404,28 +419,39 @@ impl IndexReader {
         if self.index.is_empty.load(Ordering::Acquire) {
             return Ok(None);
         }
-        match self.find_first(id).map_err(self.index.failed("read"))? {
+        self.with(|connection| self.find_in(connection, id))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let looked = match &self.connection {
+            Some(connection) => look(connection),
+            None => look(&self.index.write.lock()),
+        };
+        looked.map_err(self.index.failed("read"))
+    }
+
+    fn find_in(&self, connection: &Connection, id: &ChunkId) -> rusqlite::Result<Option<Place>> {
+        match self.find_first(connection, id)? {
             Some(Some(place)) => return Ok(Some(place)),
             None if !self.index.has_more.load(Ordering::Acquire) => return Ok(None),
             // The row is of another chunk, or of a pack that another process has learned since: then also rows of that
             // process may stand behind it.
             _ => {}
         }
-        self.find_more(id).map_err(self.index.failed("read"))
+        self.find_more(connection, id)
     }
 
     /// The first row of the key, if there is one, and the place that it proves.
-    fn find_first(&self, id: &ChunkId) -> rusqlite::Result<Option<Option<Place>>> {
+    fn find_first(&self, connection: &Connection, id: &ChunkId) -> rusqlite::Result<Option<Option<Place>>> {
         let mut select =
-            self.connection.prepare_cached("SELECT seal, pack, frame, offset, length FROM chunk WHERE key = ?1")?;
+            connection.prepare_cached("SELECT seal, pack, frame, offset, length FROM chunk WHERE key = ?1")?;
         let row = select.query_row([id.prefix() as i64], read_row).optional()?;
         Ok(row.map(|row| row.and_then(|(seal, place)| self.proven(id, seal, place))))
     }
 
-    fn find_more(&self, id: &ChunkId) -> rusqlite::Result<Option<Place>> {
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT seal, pack, frame, offset, length FROM chunk_more WHERE key = ?1")?;
+    fn find_more(&self, connection: &Connection, id: &ChunkId) -> rusqlite::Result<Option<Place>> {
+        let mut select =
+            connection.prepare_cached("SELECT seal, pack, frame, offset, length FROM chunk_more WHERE key = ?1")?;
         let mut rows = select.query([id.prefix() as i64])?;
         while let Some(row) = rows.next()? {
             if let Some(place) = read_row(row)?.and_then(|(seal, place)| self.proven(id, seal, place)) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::limits::Limit;
@@ -120,8 +121,20 @@ pub(super) fn close(connection: Connection) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, e)| e)
 }
 
+/// Which file a name leads to: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId(u64, u64);
+
+/// `None` if there is no file of that name.
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| FileId(file.dev(), file.ino()))
+}
+
 /// There is one for each thread: 2 MiB hold the inner pages of an index of some ten million chunks; leaves come from the
 /// system's cache.
+///
+/// It has read before this returns, so that what SQLite keeps beside the database is open as well, and is not looked for
+/// by its name when another database may have that.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -130,6 +143,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         "PRAGMA cache_size = -2048; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
     )?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, 1 << 16)?;
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM meta)", [], |row| row.get::<_, bool>(0))?;
     Ok(connection)
 }
 
