@@ -175,9 +175,7 @@ pub(super) fn swap_lock(path: &Path, mode: LockMode) -> Result<File> {
 pub(super) fn fresh(path: &Path) -> Result<(PathBuf, File)> {
     let _alone = swap_lock(path, LockMode::Exclusive)?;
     sweep(path);
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(StoreError::Entropy)?;
-    let fresh = path.with_extension(format!("{:016x}.new", u64::from_le_bytes(random)));
+    let fresh = path.with_extension(format!("{:016x}.new", random()?));
     let file = File::options().append(true).create_new(true).open(&fresh);
     let file = file.map_err(StoreError::io("create", &fresh))?;
     file.lock().map_err(StoreError::io("lock", &fresh))?;
@@ -196,17 +194,29 @@ fn sweep(path: &Path) {
     }
 }
 
-/// Removes a database with what SQLite keeps beside it.
+/// Removes a database with what SQLite keeps beside it. A folder in the place of one of these is moved out of the way.
 pub(super) fn remove(path: &Path) -> Result<()> {
     for suffix in ["-wal", "-shm", "-journal", ""] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
-        match fs::remove_file(PathBuf::from(&name)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("remove", PathBuf::from(name))(e));
-            }
-            _ => {}
+        let name = PathBuf::from(name);
+        match fs::remove_file(&name) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => move_aside(&name)?,
+            removed => removed.map_err(StoreError::io("remove", name))?,
         }
     }
     Ok(())
+}
+
+/// Nobody knows what is in such a folder, so it stays, under a name of its own.
+fn move_aside(folder: &Path) -> Result<()> {
+    let aside = folder.with_extension(format!("{:016x}.aside", random()?));
+    fs::rename(folder, aside).map_err(StoreError::io("move aside", folder))
+}
+
+fn random() -> Result<u64> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(StoreError::Entropy)?;
+    Ok(u64::from_le_bytes(random))
 }

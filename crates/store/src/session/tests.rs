@@ -565,6 +565,24 @@ fn what_another_does_to_the_index_is_no_finding() {
     assert_index_is_whole(&mine);
 }
 
+/// A folder in the place of the index, or of what is beside it, is moved out of the way.
+#[test]
+fn a_folder_in_the_place_of_the_index_stops_nobody() {
+    let home = home();
+    let session = start(&home.repository, None);
+    put(&session, 0..20);
+    session.commit(vec![]).unwrap();
+    let index = home._folder.path().join("rings/index");
+    for name in ["index.db", "index.db-wal"] {
+        std::fs::remove_dir_all(&index).unwrap();
+        std::fs::create_dir_all(index.join(name).join("somebody's")).unwrap();
+        assert_readable(&home.reopen(), 0..20);
+        home.reopen().repair_index().unwrap();
+        let kept = std::fs::read_dir(&index).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
+        assert!(kept.path().join("somebody's").is_dir());
+    }
+}
+
 #[test]
 fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
     use crate::CopyRepair::{Lost, Replaced, Restored};
