@@ -28,6 +28,9 @@ use crate::record::{CRITICAL, Record, RecordKind, RecordName};
 use crate::seal::Encryption;
 use crate::storage::{Area, IndexHome, LockMode, Storage, put};
 
+/// In which order they are written: whoever sees the first copy sees both.
+const CONFIG_COPIES: [Area; 2] = [Area::ConfigCopy, Area::Config];
+
 /// What a new repository is made with.
 #[derive(Debug)]
 pub struct InitOptions {
@@ -97,8 +100,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotEmpty`] if something is there. What was made before a failure stays; it is no repository until
-    /// the keys are there and, last, the configuration.
+    /// [`StoreError::NotEmpty`] if something is there. After a failure nothing but empty folders and the lock is left, as far
+    /// as the rest can be removed, and the next who makes a repository there uses them.
     pub fn init(
         storage: Arc<dyn Storage>,
         options: &InitOptions,
@@ -122,16 +125,43 @@ impl Repository {
         };
         storage.create()?;
         let made = Self::assemble(storage, config, master, entropy, index_cache, Vec::new());
-        if options.encryption != Encryption::None {
-            for (unlock, label) in &options.unlocks {
-                made.add_key(unlock, options.cost, options.created, label)?;
-            }
+        let mut keys = Vec::new();
+        if let Err(why) = made.write_first(options, &mut keys) {
+            // The first failure is the one to tell of.
+            drop(made.remove_first(&keys));
+            return Err(why);
         }
-        let bytes = made.config.encode(&made.keys);
-        put(&*made.storage, Area::ConfigCopy, "config", &bytes)?;
-        put(&*made.storage, Area::Config, "config", &bytes)?;
         made.keep_ballast()?;
         Ok(made)
+    }
+
+    /// It is no repository until the keys are there and, last, the configuration.
+    fn write_first(&self, options: &InitOptions, keys: &mut Vec<String>) -> Result<()> {
+        if options.encryption != Encryption::None {
+            for (unlock, label) in &options.unlocks {
+                keys.push(self.add_key(unlock, options.cost, options.created, label)?);
+            }
+        }
+        let bytes = self.config.encode(&self.keys);
+        CONFIG_COPIES.into_iter().try_for_each(|area| match put(&*self.storage, area, "config", &bytes) {
+            // Another was quicker.
+            Err(StoreError::Exists { .. }) => {
+                Err(StoreError::NotEmpty { place: self.storage.place(), found: "config".into() })
+            }
+            done => done,
+        })
+    }
+
+    /// Removes what this one has written, in the other order: at no time is there a configuration without its keys.
+    fn remove_first(&self, keys: &[String]) -> Result<()> {
+        let bytes = self.config.encode(&self.keys);
+        for area in CONFIG_COPIES.into_iter().rev() {
+            if self.storage.read(area, "config", CONFIG_MOST_BYTES).is_ok_and(|found| found == bytes) {
+                self.storage.remove(area, "config")?;
+                self.storage.sync(area, &["config"])?;
+            }
+        }
+        keys.iter().try_for_each(|name| self.remove_slot(name))
     }
 
     /// Opens a repository.
@@ -797,3 +827,6 @@ impl Repository {
         self.storage.lock(mode)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,11 +31,13 @@ pub(crate) fn run(context: &Context, args: &InitArgs) -> Outcome {
         args::Encryption::Aes256Gcm => Encryption::Aes256Gcm,
         args::Encryption::None => Encryption::None,
     };
+    let storage = context.storage()?;
+    // Before anybody is asked for a passphrase.
+    storage.assert_unused()?;
     let unlocks = unlocks(context, encryption)?;
     let recovery = recovery_key(&unlocks)?;
     let unlocks = unlocks.into_iter().map(|unlock| (unlock, context.slot_label(None, None)));
     let recovered = recovery.clone().map(|key| (Unlock::KeyFile(key), context.slot_label(Some(RECOVERY_USER), None)));
-    let storage = context.storage()?;
     let cache = context.index_cache(&*storage)?;
     let options = options(encryption, unlocks.chain(recovered).collect())?;
     let repository = Repository::init(storage, &options, Arc::new(OsEntropy), cache)?;

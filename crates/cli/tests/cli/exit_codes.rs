@@ -152,4 +152,25 @@ fn a_folder_that_is_in_use_is_no_place_for_a_repository() {
     home.write("a", "x");
     let mut command: Command = home.command(["init", "-r", "src"]);
     assert!(Ran::of(&mut command).expect(1).stderr.contains("is not empty"));
+    // Before anything is asked.
+    let mut asking = home.command(["init", "-r", "src", "--password-command", "touch asked"]);
+    Ran::of(asking.env_remove("TREERING_KEY_FILE")).expect(1);
+    assert!(!home.path("asked").exists());
+}
+
+#[test]
+fn an_init_that_was_interrupted_is_taken_up_again() {
+    let home = Home::new();
+    let repository = home.path("repository");
+    for name in ["config", "copy/config", "ballast"] {
+        fs::remove_file(repository.join(name)).unwrap();
+    }
+    home.run(["init"]).expect(1);
+    for copy in ["keys", "copy/keys"] {
+        fs::read_dir(repository.join(copy)).unwrap().for_each(|key| fs::remove_file(key.unwrap().path()).unwrap());
+    }
+    fs::remove_dir(repository.join("tmp")).unwrap();
+    home.run(["snapshots"]).expect(10);
+    home.run(["init"]).expect(0);
+    home.run(["check"]).expect(0);
 }

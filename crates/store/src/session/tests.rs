@@ -520,69 +520,6 @@ fn indexes_that_are_made_anew_at_once_do_no_harm() {
     assert!(names.flatten().all(|entry| entry.path().extension().is_none_or(|extension| extension != "new")));
 }
 
-/// What the index has of these packs is what it should have.
-fn assert_index_is_whole(repository: &Repository) {
-    let packs = repository.list_packs().unwrap();
-    let rows = packs.iter().map(|(name, _)| (*name, repository.pack_contents_and_rows(*name).unwrap().1));
-    assert_eq!(repository.check_index(&rows.collect::<Vec<_>>()).unwrap(), None);
-}
-
-/// Another process makes its own index after this one has opened its own, and does not know what this one stores then.
-#[test]
-fn an_index_that_another_has_replaced_is_used_to_the_end() {
-    let home = home();
-    let (mine, other) = (home.reopen(), home.reopen());
-    let store = |seeds| {
-        let session = start(&mine, None);
-        put(&session, seeds);
-        session.commit(vec![]).unwrap();
-    };
-    store(0..20);
-    // From now on a chunk that is not found is called missing.
-    mine.repair_index().unwrap();
-    for (round, seeds) in [20..40, 40..60].into_iter().enumerate() {
-        other.reader().unwrap();
-        home.reopen().repair_index().unwrap();
-        store(seeds);
-        assert_readable(&mine, 0..20 * (round as u32 + 2));
-        assert_index_is_whole(&mine);
-    }
-    std::fs::remove_dir_all(home._folder.path().join("rings/index")).unwrap();
-    assert_readable(&mine, 0..60);
-    assert_readable(&home.reopen(), 0..60);
-}
-
-/// Another process drops a pack's rows that this one has seen, as a repair does.
-#[test]
-fn what_another_does_to_the_index_is_no_finding() {
-    let home = home();
-    let session = start(&home.repository, None);
-    put(&session, 0..20);
-    session.commit(vec![]).unwrap();
-    let (mine, other) = (home.reopen(), home.reopen());
-    drop(mine.reader().unwrap());
-    other.unindex_packs(&data_packs(&home)).unwrap();
-    assert_index_is_whole(&mine);
-}
-
-/// A folder in the place of the index, or of what is beside it, is moved out of the way.
-#[test]
-fn a_folder_in_the_place_of_the_index_stops_nobody() {
-    let home = home();
-    let session = start(&home.repository, None);
-    put(&session, 0..20);
-    session.commit(vec![]).unwrap();
-    let index = home._folder.path().join("rings/index");
-    for name in ["index.db", "index.db-wal"] {
-        std::fs::remove_dir_all(&index).unwrap();
-        std::fs::create_dir_all(index.join(name).join("somebody's")).unwrap();
-        assert_readable(&home.reopen(), 0..20);
-        home.reopen().repair_index().unwrap();
-        let kept = std::fs::read_dir(&index).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
-        assert!(kept.path().join("somebody's").is_dir());
-    }
-}
-
 #[test]
 fn each_copy_of_the_config_and_of_a_key_is_made_whole_from_the_other() {
     use crate::CopyRepair::{Lost, Replaced, Restored};

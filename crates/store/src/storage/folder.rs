@@ -132,21 +132,28 @@ impl Folder {
         folders
     }
 
-    fn refuse_if_used(&self) -> Result<()> {
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(StoreError::io("list", &self.root)(e)),
+    /// What is in a folder besides folders that an init makes and the lock: the first thing of all.
+    fn first_foreign(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let list = || fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>();
+        let entries = match list() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            listed => listed.map_err(StoreError::io("list", folder))?,
         };
         for entry in entries {
-            let name = entry.map_err(StoreError::io("list", &self.root))?.file_name();
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(StoreError::io("look at", &path))?;
+            let is_lock = path == self.root.join(LOCK) && metadata.is_file() && metadata.len() == 0;
             // A file system of its own has this one from the start.
-            if name != "lost+found" {
-                let found = name.to_string_lossy().escape_debug().to_string();
-                return Err(StoreError::NotEmpty { place: self.place(), found });
+            let is_made = is_lock || path == self.root.join("lost+found");
+            if metadata.is_dir() && self.all_folders().contains(&path) {
+                if let Some(found) = self.first_foreign(&path)? {
+                    return Ok(Some(found));
+                }
+            } else if !is_made {
+                return Ok(Some(path));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Removes what writers without `O_TMPFILE` left when they died: files in `tmp/` that nobody holds.
@@ -209,8 +216,14 @@ impl Storage for Folder {
         self.root.display().to_string()
     }
 
+    fn assert_unused(&self) -> Result<()> {
+        let Some(found) = self.first_foreign(&self.root)? else { return Ok(()) };
+        let found = found.strip_prefix(&self.root).unwrap_or(&found).to_string_lossy().escape_debug().to_string();
+        Err(StoreError::NotEmpty { place: self.place(), found })
+    }
+
     fn create(&self) -> Result<()> {
-        self.refuse_if_used()?;
+        self.assert_unused()?;
         let mut builder = DirBuilder::new();
         builder.mode(OWNER_ONLY_FOLDER);
         let above: Vec<_> = above(&self.root).collect();
@@ -681,8 +694,8 @@ mod tests {
     #[test]
     fn objects_are_published_once() {
         let (_home, folder) = folder();
-        assert!(matches!(folder.create(), Err(StoreError::NotEmpty { .. })));
         put(&folder, Area::Packs, &name('a'), b"pack").unwrap();
+        assert!(matches!(folder.create(), Err(StoreError::NotEmpty { .. })));
         let again = put(&folder, Area::Packs, &name('a'), b"other");
         assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
         assert_eq!(folder.read(Area::Packs, &name('a'), 4).unwrap(), b"pack");

@@ -96,11 +96,21 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Where it is, for messages.
     fn place(&self) -> String;
 
-    /// Makes the areas. The place may exist if it is empty.
+    /// Whether a repository can be made here: nothing is there, or only the empty areas that an earlier
+    /// [`Storage::create`] has made.
     ///
     /// # Errors
     ///
-    /// [`crate::StoreError::NotEmpty`] if anything is there.
+    /// [`crate::StoreError::NotEmpty`] if anything else is there.
+    fn assert_unused(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes the areas, if [`Storage::assert_unused`] allows it.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::NotEmpty`].
     fn create(&self) -> Result<()>;
 
     /// All objects of an area, in no order.
