@@ -80,7 +80,7 @@ pub enum StoreError {
         detail: String,
     },
     /// Neither copy of the configuration can be used.
-    #[error("the repository's configuration is damaged in both copies: {detail}")]
+    #[error("neither copy of the repository's configuration can be used: {detail}")]
     ConfigLost {
         /// What is wrong with them.
         detail: String,

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a `Repository` exists only if its configuration was authenticated under the master key.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -454,13 +454,17 @@ impl Repository {
             match self.storage.remove(area, name) {
                 Ok(()) => self.storage.sync(area, &[name])?,
                 Err(StoreError::Missing { .. }) => {}
+                // What is in its place may be a folder.
+                Err(_) if matches!(self.storage.length(area, name), Err(StoreError::Damaged { .. })) => {
+                    drop(self.storage.set_aside(area, name)?);
+                }
                 Err(other) => return Err(other),
             }
         }
         Ok(())
     }
 
-    /// All slots.
+    /// All slots that can be read.
     ///
     /// # Errors
     ///
@@ -484,7 +488,21 @@ impl Repository {
         Err(StoreError::WrongKey { what: unlock.describe() })
     }
 
-    /// Removes a slot in both copies. Whoever copied the repository before can still open that copy.
+    /// The names of all slots, also of those that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be listed.
+    pub fn list_key_names(&self) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for area in [Area::Keys, Area::KeysCopy] {
+            names.extend(self.storage.list(area)?.into_iter().map(|listed| listed.name));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Removes a slot in both copies, also one that cannot be read. Whoever copied the repository before can still open that
+    /// copy.
     ///
     /// # Errors
     ///
@@ -492,11 +510,11 @@ impl Repository {
     pub fn remove_key(&self, name: &str) -> Result<()> {
         // Two that remove the last but one together would leave none.
         let _alone = self.lock(LockMode::Exclusive)?;
-        let slots = read_slots(&*self.storage, self.config.repository, &mut self.notices.lock())?;
-        if !slots.contains_key(name) {
+        let slots = read_slots(&*self.storage, self.config.repository, &mut Vec::new())?;
+        if !self.list_key_names()?.iter().any(|known| known == name) {
             return Err(StoreError::Missing { area: Area::Keys, name: name.into() });
         }
-        if slots.len() == 1 {
+        if slots.keys().all(|other| other == name) {
             return Err(StoreError::LastKey);
         }
         self.remove_slot(name)
@@ -523,6 +541,7 @@ fn find_master(
                     return Ok(master);
                 }
             }
+            assert_slots_fit(storage, repository)?;
             Err(StoreError::WrongKey { what: given.describe() })
         }
     }
@@ -572,15 +591,51 @@ fn open_config(
     Ok((unverified.verify(&Keys::new(&master, encryption))?, master))
 }
 
-/// Why neither copy can be used: the first reason that is not damage, for it is the one that the user can mend.
-fn no_config(storage: &dyn Storage, failures: Vec<StoreError>) -> StoreError {
-    if failures.iter().all(|e| matches!(e, StoreError::Missing { .. })) {
+/// Why neither copy can be used, from what is wrong with each; with the one thing that is wrong if both have the same bytes.
+/// A reason that is not damage is what the user can mend.
+pub(crate) fn no_config(storage: &dyn Storage, failures: Vec<StoreError>) -> StoreError {
+    if failures.iter().all(|e| matches!(e, StoreError::Missing { .. })) && !holds_backups(storage) {
         return StoreError::NoRepository { place: storage.place() };
     }
-    let details: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    let is_damage = |e: &StoreError| matches!(e, StoreError::Damaged { .. } | StoreError::Missing { .. });
+    let mut details: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    details.dedup();
+    // Both copies of a sound config are the same: if the other one says something else, this one's future is damage, too.
+    let are_two = failures.iter().filter(|e| !matches!(e, StoreError::Missing { .. })).count() > 1;
+    let is_damage = |e: &StoreError| match e {
+        StoreError::Damaged { .. } | StoreError::Missing { .. } => true,
+        StoreError::Unsupported { .. } => are_two,
+        _ => false,
+    };
     let telling = failures.into_iter().find(|e| !is_damage(e));
     telling.unwrap_or(StoreError::ConfigLost { detail: details.join("; ") })
+}
+
+/// Whether anything that was backed up is there. Keys alone are left by an `init` that never came to its end.
+fn holds_backups(storage: &dyn Storage) -> bool {
+    let areas = [Area::Snapshots, Area::Records, Area::Packs];
+    areas.into_iter().any(|area| storage.list(area).is_ok_and(|listed| !listed.is_empty()))
+}
+
+/// Nothing in a config is authenticated before a slot was opened. But if there are slots that can be read, and all are of
+/// another repository, it is not the wrong key that was given.
+///
+/// # Errors
+///
+/// [`StoreError::Damaged`] then.
+pub(crate) fn assert_slots_fit(storage: &dyn Storage, id: RepositoryId) -> Result<()> {
+    let mut is_any_of_others = false;
+    for area in [Area::Keys, Area::KeysCopy] {
+        for listed in storage.list(area)?.into_iter().take(KEY_SLOTS_MOST) {
+            match read_slot(storage, area, &listed.name) {
+                Ok(slot) if slot.repository() == id => return Ok(()),
+                slot => is_any_of_others |= slot.is_ok(),
+            }
+        }
+    }
+    match is_any_of_others {
+        true => Err(StoreError::damaged("the config", "the key slots are of another repository than it says")),
+        false => Ok(()),
+    }
 }
 
 /// The index and the packs.

@@ -30,10 +30,14 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FindingPlace {
-    /// The configuration or one of its copies.
+    /// One of the two copies of the configuration.
     Config,
-    /// A key slot.
+    /// Both copies of the configuration.
+    LostConfig,
+    /// One of the two copies of a key slot.
     Key(String),
+    /// Both copies of a key slot.
+    LostKey(String),
     /// A pack.
     Pack(PackName),
     /// A record of an area.
@@ -53,8 +57,8 @@ pub enum FindingPlace {
 impl std::fmt::Display for FindingPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Config => f.write_str("config"),
-            Self::Key(name) => write!(f, "key {name}"),
+            Self::Config | Self::LostConfig => f.write_str("config"),
+            Self::Key(name) | Self::LostKey(name) => write!(f, "key {name}"),
             Self::Pack(name) => write!(f, "pack {name}"),
             Self::Record(area, name) => write!(f, "{area} {name}"),
             Self::SnapshotCopy(name) => write!(f, "second copy of snapshot {name}"),

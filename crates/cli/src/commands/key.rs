@@ -73,7 +73,7 @@ fn passwd(context: &Context, opened: &Opened, new: &NewSlotArgs) -> Outcome {
 }
 
 fn remove(context: &Context, opened: &Opened, id: &IdPrefix) -> Outcome {
-    let name = find(opened, id)?;
+    let name = one(opened.repository.list_key_names()?, id)?;
     if opened.repository.find_key(&opened.unlock).is_ok_and(|current| current == name) {
         return Err(Failure::new(Kind::Failed, "this key opened the repository now, and so it is not removed")
             .next("Open the repository with another key, or use `key passwd`."));
@@ -84,10 +84,13 @@ fn remove(context: &Context, opened: &Opened, id: &IdPrefix) -> Outcome {
     context.printer.note(Verbosity::Normal, copies)
 }
 
-/// The one slot whose name begins so.
+/// The one slot that can be read and whose name begins so.
 pub(crate) fn find(opened: &Opened, id: &IdPrefix) -> Result<String, Failure> {
-    let slots = opened.repository.list_keys()?.into_iter();
-    choice::only(slots.map(|slot| slot.name), id, "key").map_err(|failure| failure.or_next("See `treering key list`."))
+    one(opened.repository.list_keys()?.into_iter().map(|slot| slot.name).collect(), id)
+}
+
+fn one(names: Vec<String>, id: &IdPrefix) -> Result<String, Failure> {
+    choice::only(names.into_iter(), id, "key").map_err(|failure| failure.or_next("See `treering key list`."))
 }
 
 /// To standard output a key goes last, for nobody can be asked whether it arrived; into a file it goes first.

@@ -61,6 +61,7 @@ fn safe_of_store(error: &StoreError) -> Option<&'static str> {
         StoreError::NotEmpty { .. }
         | StoreError::WrongKey { .. }
         | StoreError::LastKey
+        | StoreError::ConfigLost { .. }
         | StoreError::LockMissing { .. }
         | StoreError::FoldersMissing { .. }
         | StoreError::Unsupported { .. } => "Nothing was changed.",
@@ -90,7 +91,11 @@ fn advice_of_store(error: &StoreError) -> Option<&'static str> {
         }
         StoreError::BadKeyFile { .. } => "A key file is made by `treering key new-file`.",
         StoreError::Unsupported { .. } => "Use a newer version of treering.",
-        StoreError::Damaged { .. } | StoreError::ConfigLost { .. } => CHECK,
+        StoreError::ConfigLost { .. } => {
+            "Bring the file `config` back from another copy of the repository, however old: it is the same in all of them. \
+             Without it nothing can be read."
+        }
+        StoreError::Damaged { .. } => CHECK,
         StoreError::ChunkMissing { .. } => {
             "If the snapshot was forgotten and pruned meanwhile, use a later one. Otherwise run `treering check` to see \
              what is affected."

@@ -144,12 +144,40 @@ fn snapshots_that_are_gone_with_their_folder_are_not_taken_for_none() {
 }
 
 #[test]
-fn a_place_without_a_config_stays_no_repository() {
+fn a_place_without_a_config_is_damage_if_something_was_backed_up() {
     let (home, _) = home();
-    fs::remove_file(home.path("repository/config")).unwrap();
-    fs::remove_dir_all(home.path("repository/copy")).unwrap();
-    home.run(["check"]).expect(10);
+    let config = home.path("repository/config");
+    fs::rename(&config, home.path("another-copy")).unwrap();
+    fs::remove_file(home.path("repository/copy/config")).unwrap();
+    for args in [&["check"][..], &["check", "--packs"], &["repair", "config"], &["backup", "src"], &["snapshots"]] {
+        let said = home.run(args).expect(5).stderr;
+        assert!(said.contains("another copy of the repository") && !said.contains("treering init"), "{args:?}: {said}");
+    }
+    home.run(["init"]).expect(1);
     home.run(["-r", "key", "snapshots"]).expect(10);
+    fs::rename(home.path("another-copy"), &config).unwrap();
+    home.run(["repair", "config"]).expect(0);
+    home.run(["check", "--read-data"]).expect(0);
+}
+
+#[test]
+fn the_advice_about_a_key_that_is_damaged_in_both_copies_ends_it() {
+    let (home, _) = home();
+    let slots: serde_json::Value = serde_json::from_str(&home.run(["key", "list", "--json"]).expect(0).stdout).unwrap();
+    let other = slots.as_array().unwrap().iter().find(|slot| slot["current"] == false).unwrap()["id"].as_str().unwrap();
+    for copy in ["keys", "copy/keys"] {
+        flip(&home.path("repository").join(copy).join(other));
+    }
+    for args in [&["check"][..], &["check", "--packs"]] {
+        let said = home.run(args).expect(5).stderr;
+        assert!(said.contains("key remove") && !said.contains("repair config"), "{said}");
+    }
+    home.run(["repair", "config"]).expect(3);
+    home.run(["key", "remove", "0000"]).expect(1);
+    home.run(["key", "remove", &other[..8]]).expect(0);
+    let clean = home.run(["check"]).expect(0);
+    assert!(!clean.stderr.contains("key"), "{clean:?}");
+    home.run(["key", "export"]).expect(0);
 }
 
 #[test]

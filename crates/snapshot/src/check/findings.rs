@@ -90,6 +90,13 @@ impl CheckFinding {
             (FindingPlace::Lock, _) => {
                 "when no other treering is at work on this repository, run `treering repair config`, which makes it again"
             }
+            (FindingPlace::LostConfig, _) => {
+                "bring the file `config` back from another copy of the repository, however old: without it nothing can be read"
+            }
+            (FindingPlace::LostKey(_), _) => {
+                "bring the file back from another copy of the repository, into `keys`; otherwise remove the key by this name \
+                 with `treering key remove`, and add a new one with `treering key add`"
+            }
             (FindingPlace::Config | FindingPlace::Key(_), _) => {
                 "run `treering repair config`, which makes both copies whole from the sound one"
             }
@@ -214,6 +221,7 @@ impl Findings {
             let severity = match finding.place {
                 FindingPlace::Config
                 | FindingPlace::Key(_)
+                | FindingPlace::LostKey(_)
                 | FindingPlace::Folders
                 | FindingPlace::Lock
                 | FindingPlace::Index => Severity::Repairable,

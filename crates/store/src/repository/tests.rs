@@ -1,12 +1,14 @@
-//! What is around chunks: the index beside other processes, an `init` that does not come to its end.
+//! What is around chunks: the index beside other processes, the configuration and the keys in every state of damage, an
+//! `init` that does not come to its end.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::pack::PackKind;
 use crate::storage::Folder;
-use crate::{Compression, OsEntropy, Session, SessionMode, check_copies};
+use crate::{Compression, FindingPlace, OsEntropy, Session, SessionMode, check_copies};
 use treering_chunk::ChunkKind;
 
 struct Home {
@@ -37,9 +39,25 @@ fn home() -> Home {
 }
 
 impl Home {
+    fn open(&self, unlock: &Unlock) -> Result<Repository> {
+        Repository::open(Arc::clone(&self.storage), unlock, Arc::new(OsEntropy), self.folder.path().join("cache"))
+    }
+
     fn reopen(&self) -> Arc<Repository> {
-        let (unlock, cache) = (Unlock::KeyFile(self.key.clone()), self.folder.path().join("cache"));
-        Arc::new(Repository::open(Arc::clone(&self.storage), &unlock, Arc::new(OsEntropy), cache).unwrap())
+        Arc::new(self.open(&Unlock::KeyFile(self.key.clone())).unwrap())
+    }
+
+    /// Why it does not open with its own key.
+    fn refusal(&self) -> StoreError {
+        self.open(&Unlock::KeyFile(self.key.clone())).unwrap_err()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("rings").join(name)
+    }
+
+    fn configs(&self) -> [PathBuf; 2] {
+        [self.path("config"), self.path("copy/config")]
     }
 }
 
@@ -134,6 +152,108 @@ fn a_folder_in_the_place_of_the_index_stops_nobody() {
         home.reopen().repair_index().unwrap();
         let kept = std::fs::read_dir(&index).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
         assert!(kept.path().join("somebody's").is_dir());
+    }
+}
+
+fn flip(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn commit(home: &Home) {
+    let session = start(&home.repository);
+    put(&session, 0..5);
+    session.commit(vec![]).unwrap();
+}
+
+/// Offsets are in features, in the id of the repository, in the sizes, in the tag: `docs/format.md`.
+#[test]
+fn a_config_that_is_damaged_in_both_copies_is_neither_a_wrong_key_nor_the_future() {
+    for [first, second] in [[50, 55], [50, 50], [50, 90], [20, 30], [30, 33], [9, 40], [70, 70], [90, 91]] {
+        let home = home();
+        commit(&home);
+        for (path, at) in home.configs().iter().zip([first, second]) {
+            flip(path, at);
+        }
+        let refusal = home.refusal();
+        assert!(matches!(refusal, StoreError::ConfigLost { .. }), "{first} {second}: {refusal}");
+        let seen = check_copies(&*home.storage);
+        // What is the same in both copies and not about the key slots can only be seen with the key.
+        if [first, second] != [70, 70] {
+            assert!(!seen.unwrap().is_empty(), "{first} {second}");
+        }
+        for (path, at) in home.configs().iter().zip([first, second]) {
+            flip(path, at);
+        }
+        let wrong = Unlock::KeyFile(crate::KeyFile::generate(&OsEntropy).unwrap());
+        assert!(matches!(home.open(&wrong), Err(StoreError::WrongKey { .. })));
+        flip(&home.configs()[0], first);
+        assert!(matches!(home.open(&wrong), Err(StoreError::WrongKey { .. })), "one copy is whole");
+        assert_eq!(home.reopen().config(), home.repository.config());
+    }
+}
+
+#[test]
+fn a_future_that_both_copies_tell_of_is_one() {
+    let home = home();
+    home.configs().iter().for_each(|path| flip(path, 30));
+    assert!(matches!(home.refusal(), StoreError::Unsupported { .. }));
+    assert!(matches!(check_copies(&*home.storage), Err(StoreError::Unsupported { .. })));
+}
+
+#[test]
+fn where_something_was_backed_up_a_config_that_is_gone_is_damage() {
+    let home = home();
+    home.configs().iter().for_each(|path| std::fs::rename(path, path.with_extension("aside")).unwrap());
+    assert!(matches!(home.refusal(), StoreError::NoRepository { .. }), "an init may have been interrupted");
+    home.configs().iter().for_each(|path| std::fs::rename(path.with_extension("aside"), path).unwrap());
+    commit(&home);
+    home.configs().iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert!(matches!(home.refusal(), StoreError::ConfigLost { .. }));
+    let findings = check_copies(&*home.storage).unwrap();
+    assert!(matches!(&findings[..], [found] if found.place == FindingPlace::LostConfig), "{findings:?}");
+}
+
+#[test]
+fn an_unencrypted_config_needs_no_key_to_be_seen_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(Folder::new(folder.path().join("rings")));
+    let options = options(&[], Encryption::None);
+    Repository::init(Arc::clone(&storage), &options, Arc::new(OsEntropy), folder.path().into()).unwrap();
+    assert_eq!(check_copies(&*storage).unwrap(), []);
+    for name in ["config", "copy/config"] {
+        flip(&folder.path().join("rings").join(name), 70);
+    }
+    let findings = check_copies(&*storage).unwrap();
+    assert!(matches!(&findings[..], [found] if found.place == FindingPlace::LostConfig), "{findings:?}");
+}
+
+#[test]
+fn a_slot_that_cannot_be_read_is_removed_by_its_name() {
+    let home = home();
+    let add = || {
+        let unlock = Unlock::KeyFile(crate::KeyFile::generate(&OsEntropy).unwrap());
+        home.repository.add_key(&unlock, DerivationCost::FLOOR, 0, "second").unwrap()
+    };
+    type Harm<'a> = &'a dyn Fn(&std::path::Path);
+    let (damage, remove): (Harm<'_>, Harm<'_>) = (&|path| flip(path, 100), &|path| std::fs::remove_file(path).unwrap());
+    let folder: Harm<'_> = &|path| {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir_all(path.join("x")).unwrap();
+    };
+    for harms in [[damage, damage], [remove, damage], [damage, remove], [folder, damage]] {
+        let name = add();
+        for (copy, harm) in ["keys", "copy/keys"].into_iter().zip(harms) {
+            harm(&home.path(copy).join(&name));
+        }
+        let findings = check_copies(&*home.storage).unwrap();
+        assert!(matches!(&findings[..], [found] if found.place == FindingPlace::LostKey(name.clone())), "{findings:?}");
+        let last = home.repository.find_key(&Unlock::KeyFile(home.key.clone())).unwrap();
+        assert!(matches!(home.repository.remove_key(&last), Err(StoreError::LastKey)));
+        home.repository.remove_key(&name).unwrap();
+        assert!(matches!(home.repository.remove_key(&name), Err(StoreError::Missing { .. })));
+        assert_eq!(check_copies(&*home.storage).unwrap(), []);
     }
 }
 

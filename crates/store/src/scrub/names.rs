@@ -6,16 +6,24 @@
 //!
 //! Invariant: an object without a finding has exactly the bytes that it was named after.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use super::{Finding, FindingPlace, finding_detail};
 use crate::config::Config;
 use crate::error::{Result, StoreError, enumerate};
+use crate::keys::{Keys, MasterKey};
 use crate::limits::CONFIG_MOST_BYTES;
 use crate::pack::PackName;
 use crate::record::RecordName;
+use crate::repository::{assert_slots_fit, no_config};
+use crate::seal::Encryption;
 use crate::storage::{Area, Storage};
 
 /// Areas whose objects are compared with their names one by one; key slots are compared with their copies too.
 const NAMED_AREAS: [Area; 3] = [Area::Packs, Area::Snapshots, Area::Records];
+/// The two copies of every key slot.
+const KEY_AREAS: [Area; 2] = [Area::Keys, Area::KeysCopy];
 /// Read and hashed at once: large enough for the disk, small enough for the cache of one core.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -86,7 +94,8 @@ pub(super) fn fits_name(storage: &dyn Storage, area: Area, name: &str) -> Result
 ///
 /// # Errors
 ///
-/// [`StoreError::NoRepository`] if there is neither a configuration nor a pack; if the storage cannot be read.
+/// [`StoreError::NoRepository`] if there is neither a configuration nor anything that was backed up;
+/// [`StoreError::Unsupported`]; if the storage cannot be read.
 pub fn check_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
     let mut findings = check_config_copies(storage)?;
     findings.extend(check_keys(storage)?);
@@ -109,47 +118,90 @@ pub(super) fn check_lock(storage: &dyn Storage) -> Result<Option<Finding>> {
 }
 
 fn check_config_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
     let [first, second] = [Area::Config, Area::ConfigCopy].map(|area| storage.read(area, "config", CONFIG_MOST_BYTES));
-    let is_missing = |copy: &Result<Vec<u8>>| matches!(copy, Err(StoreError::Missing { .. }));
-    if is_missing(&first) && is_missing(&second) && storage.list(Area::Packs).map_or(true, |packs| packs.is_empty()) {
-        return Err(StoreError::NoRepository { place: storage.place() });
-    }
-    if let (Ok(first), Ok(second)) = (&first, &second)
-        && first != second
-    {
-        let detail = "its two copies differ; a check with a key tells which one is sound";
-        findings.push(Finding::new(FindingPlace::Config, detail));
-    }
-    for (copy, which) in [(first, "first"), (second, "second")] {
-        if let Err(e) = copy.and_then(|bytes| Config::decode(&bytes).map(drop)) {
-            let detail = format!("its {which} copy cannot be used: {}", finding_detail(e)?);
-            findings.push(Finding::new(FindingPlace::Config, detail));
+    let differ = matches!((&first, &second), (Ok(first), Ok(second)) if first != second);
+    let are_same = matches!((&first, &second), (Ok(first), Ok(second)) if first == second);
+    let [first, second] = [first, second].map(|bytes| bytes.and_then(|bytes| assert_config(storage, &bytes)));
+    let unusable = |which: &str, e| -> Result<Vec<Finding>> {
+        let detail = format!("its {which} copy cannot be used: {}", finding_detail(e)?);
+        Ok(vec![Finding::new(FindingPlace::Config, detail)])
+    };
+    match (first, second) {
+        (Ok(()), Ok(())) if differ => {
+            let detail = "its two copies differ; a check with a key tells which one is sound";
+            Ok(vec![Finding::new(FindingPlace::Config, detail)])
+        }
+        (Ok(()), Ok(())) => Ok(Vec::new()),
+        (Err(e), Ok(())) => unusable("first", e),
+        (Ok(()), Err(e)) => unusable("second", e),
+        (Err(first), Err(second)) => {
+            let failures = if are_same { vec![first] } else { vec![first, second] };
+            match no_config(storage, failures) {
+                StoreError::ConfigLost { detail } => Ok(vec![Finding::new(FindingPlace::LostConfig, detail)]),
+                other => Err(other),
+            }
         }
     }
-    Ok(findings)
+}
+
+/// What can be seen of a config without a key: that it is one, and that the key slots are of the same repository.
+fn assert_config(storage: &dyn Storage, bytes: &[u8]) -> Result<()> {
+    let config = Config::decode(bytes)?;
+    match config.claims() {
+        (Encryption::None, repository) => {
+            let keys = Keys::new(&MasterKey::unencrypted(repository.as_bytes()), Encryption::None);
+            config.verify(&keys).map(drop)
+        }
+        (Encryption::Aes256Gcm, repository) => assert_slots_fit(storage, repository),
+    }
 }
 
 /// Every key slot must be there twice and fit its name.
 pub(super) fn check_keys(storage: &dyn Storage) -> Result<Vec<Finding>> {
-    let list = |area| -> Result<Vec<String>> { Ok(storage.list(area)?.into_iter().map(|l| l.name).collect()) };
-    let (mut findings, first, second) = (Vec::new(), list(Area::Keys)?, list(Area::KeysCopy)?);
-    for (area, other, names) in [(Area::Keys, &second, &first), (Area::KeysCopy, &first, &second)] {
-        for name in names {
-            let found = |detail: &str| Finding::new(FindingPlace::Key(name.clone()), detail);
-            match storage.read(area, name, CONFIG_MOST_BYTES) {
-                // Removed since it was listed.
-                Err(StoreError::Missing { .. }) => continue,
-                Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == name => {}
-                Ok(_) => findings.push(found("one of its two copies is damaged: its bytes do not fit its name")),
-                Err(e) => findings.push(found(&format!("one of its two copies: {}", finding_detail(e)?))),
+    let mut names = BTreeSet::new();
+    for area in KEY_AREAS {
+        names.extend(storage.list(area)?.into_iter().map(|listed| listed.name));
+    }
+    let mut findings = Vec::new();
+    for name in names {
+        findings.extend(match (key_copy(storage, Area::Keys, &name)?, key_copy(storage, Area::KeysCopy, &name)?) {
+            // Removed since it was listed.
+            (KeyCopy::Missing, KeyCopy::Missing) | (KeyCopy::Sound, KeyCopy::Sound) => None,
+            (KeyCopy::Sound, bad) | (bad, KeyCopy::Sound) => {
+                Some(Finding::new(FindingPlace::Key(name), format!("one of its two copies {bad}")))
             }
-            if !other.contains(name) {
-                findings.push(found("one of its two copies is missing"));
+            (first, second) => {
+                let detail = format!("its first copy {first}, and its second copy {second}: it opens nothing any more");
+                Some(Finding::new(FindingPlace::LostKey(name), detail))
             }
-        }
+        });
     }
     Ok(findings)
+}
+
+enum KeyCopy {
+    Sound,
+    Missing,
+    Damaged(String),
+}
+
+impl fmt::Display for KeyCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sound => f.write_str("is whole"),
+            Self::Missing => f.write_str("is missing"),
+            Self::Damaged(detail) => write!(f, "is damaged: {detail}"),
+        }
+    }
+}
+
+fn key_copy(storage: &dyn Storage, area: Area, name: &str) -> Result<KeyCopy> {
+    Ok(match storage.read(area, name, CONFIG_MOST_BYTES) {
+        Err(StoreError::Missing { .. }) => KeyCopy::Missing,
+        Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == name => KeyCopy::Sound,
+        Ok(_) => KeyCopy::Damaged("its bytes do not fit its name".into()),
+        Err(e) => KeyCopy::Damaged(finding_detail(e)?),
+    })
 }
 
 #[cfg(test)]
@@ -221,7 +273,7 @@ mod tests {
     fn copies_are_compared_and_an_empty_folder_is_no_repository() {
         let (_home, folder) = folder();
         let findings = check_copies(&folder).unwrap();
-        assert!(findings.len() == 2 && findings.iter().all(|f| f.place == FindingPlace::Config), "{findings:?}");
+        assert!(matches!(&findings[..], [Finding { place: FindingPlace::LostConfig, .. }]), "{findings:?}");
         for area in NAMED_AREAS {
             let listed = folder.list(area).unwrap();
             listed.iter().for_each(|listed| folder.remove(area, &listed.name).unwrap());
@@ -234,5 +286,9 @@ mod tests {
         put(&folder, Area::KeysCopy, &name, b"s1ot").unwrap();
         let damaged = check_keys(&folder).unwrap();
         assert!(damaged.len() == 1 && damaged[0].detail.contains("do not fit its name"), "{damaged:?}");
+        assert_eq!(damaged[0].place, FindingPlace::Key(name.clone()));
+        folder.remove(Area::Keys, &name).unwrap();
+        let lost = check_keys(&folder).unwrap();
+        assert!(matches!(&lost[..], [Finding { place: FindingPlace::LostKey(lost), .. }] if *lost == name), "{lost:?}");
     }
 }
