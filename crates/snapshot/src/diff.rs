@@ -3,8 +3,8 @@
 //! Owns what counts as which change, with restic's letters, and the statistics. Trees that are the same stream are
 //! passed without being read; otherwise both are read side by side, one chunk of each in memory.
 //!
-//! Invariant: entries come in the order of their names; a folder that is only on one side is told with all that is in
-//! it. What cannot be read is named, and the comparison goes on behind it.
+//! Invariant: entries come in the order of their names; a folder that is only on one side, also as something else on the
+//! other, is told with all that is in it. What cannot be read is named, and the comparison goes on behind it.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -37,7 +37,7 @@ pub enum ChangeKind {
     Modified,
     /// Only mode, owner, time or extended attributes differ.
     MetadataChanged,
-    /// It is of another type.
+    /// It is of another type. What is in a folder on one side follows as removed or added.
     TypeChanged,
 }
 
@@ -79,7 +79,8 @@ pub struct DiffCounts {
     pub dirs: u64,
     /// Anything else.
     pub others: u64,
-    /// Bytes of these files, and of the chunks of changed files that the other side's file does not have.
+    /// Bytes of these files, of files that are of another type on the other side, and of the chunks of changed files that
+    /// the other side's file does not have.
     pub bytes: u64,
 }
 
@@ -229,19 +230,20 @@ impl<V: FnMut(&Change<'_>)> Differ<'_, '_, V> {
 
     /// An entry that only one side has, with all that is in it.
     fn one(&mut self, node: &Node, is_removed: bool) -> Result<()> {
-        let (report, visitor) = (&mut self.report, &mut self.visitor);
-        let [old, new] = &mut self.allowances;
+        let counts = if is_removed { &mut self.report.removed } else { &mut self.report.added };
+        tell_one(counts, &mut self.visitor, (&self.path, node), is_removed);
+        self.contents(node, is_removed)
+    }
+
+    /// What is in an entry that is a folder on one side only.
+    fn contents(&mut self, node: &Node, is_removed: bool) -> Result<()> {
+        let (report, visitor, [old, new]) = (&mut self.report, &mut self.visitor, &mut self.allowances);
         let (counts, allowance) = if is_removed { (&mut report.removed, old) } else { (&mut report.added, new) };
-        let kind = if is_removed { ChangeKind::Removed } else { ChangeKind::Added };
-        let mut tell = |path: &Path, node: &Node| {
-            counts.count(node);
-            let (before, after) = if is_removed { (Some(node), None) } else { (None, Some(node)) };
-            visitor(&Change { path, kind, is_suspicious: false, before, after });
+        let walked = walk_within(self.reader, allowance, node, &self.path, |path, node| {
+            tell_one(counts, visitor, (path, node), is_removed);
             Flow::Enter
-        };
-        tell(&self.path, node);
-        let walked = walk_within(self.reader, allowance, node, &self.path, tell)?;
-        self.report.damaged.extend(walked.damaged);
+        })?;
+        report.damaged.extend(walked.damaged);
         Ok(())
     }
 
@@ -259,6 +261,12 @@ impl<V: FnMut(&Change<'_>)> Differ<'_, '_, V> {
             self.count_bytes(old, new)?;
         }
         (self.visitor)(&Change { path: &self.path, kind, is_suspicious, before: Some(before), after: Some(after) });
+        if kind == ChangeKind::TypeChanged {
+            self.report.removed.bytes = self.report.removed.bytes.saturating_add(before.size());
+            self.report.added.bytes = self.report.added.bytes.saturating_add(after.size());
+            self.contents(before, true)?;
+            self.contents(after, false)?;
+        }
         Ok(())
     }
 
@@ -275,6 +283,21 @@ impl<V: FnMut(&Change<'_>)> Differ<'_, '_, V> {
         }
         Ok(())
     }
+}
+
+/// Counts an entry that only one side has, and tells of it.
+fn tell_one(
+    counts: &mut DiffCounts,
+    visitor: &mut impl FnMut(&Change<'_>),
+    (path, node): (&Path, &Node),
+    is_removed: bool,
+) {
+    counts.count(node);
+    let (kind, before, after) = match is_removed {
+        true => (ChangeKind::Removed, Some(node), None),
+        false => (ChangeKind::Added, None, Some(node)),
+    };
+    visitor(&Change { path, kind, is_suspicious: false, before, after });
 }
 
 fn compare(before: &Node, after: &Node) -> Option<ChangeKind> {
@@ -387,6 +410,32 @@ mod tests {
             without,
             expected.iter().filter(|line| !line.starts_with('U')).map(|s| (*s).to_owned()).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn what_is_in_a_folder_that_is_something_else_on_the_other_side_is_told() {
+        let home = Home::new();
+        let folder = || dir("t", vec![dir("c", vec![file("d", b"123")]), symlink("s", "x")]);
+        let with = home.commit(vec![folder(), file("z", b"z")]);
+        let without = home.commit(vec![file("t", b"12345"), file("z", b"z")]);
+        let within = DiffCounts { files: 1, dirs: 1, others: 1, bytes: 3 };
+        let file = DiffCounts { bytes: 5, ..DiffCounts::default() };
+        let (lines, report) = compare_all(&home, &with.1, &without.1, false);
+        assert_eq!(lines, ["T /t", "- /t/c", "- /t/c/d", "- /t/s"]);
+        assert_eq!((report.removed, report.added), (within, file));
+        let (lines, report) = compare_all(&home, &without.1, &with.1, false);
+        assert_eq!(lines, ["T /t", "+ /t/c", "+ /t/c/d", "+ /t/s"]);
+        assert_eq!((report.removed, report.added), (file, within));
+        // The same, if it is these that were asked for.
+        let mut reader = home.repository.reader().unwrap();
+        let mut node = |named| crate::select::resolve_path(&mut reader, named, Path::new("/t")).unwrap();
+        let (before, after) = (node(&with), node(&without));
+        let (mut paths, mut reader) = (Vec::new(), home.repository.reader().unwrap());
+        diff(&mut reader, ((&with.1, &before), (&without.1, &after)), Path::new("/"), false, |change| {
+            paths.push(format!("{} {}", change.letters(), change.path.display()));
+        })
+        .unwrap();
+        assert_eq!(paths, ["T /", "- /c", "- /c/d", "- /s"]);
     }
 
     #[test]

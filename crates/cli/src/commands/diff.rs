@@ -49,7 +49,7 @@ fn compare(context: &Context, opened: &Opened, args: &DiffArgs) -> Outcome {
 fn line(change: &Change<'_>, is_json: bool) -> String {
     let node = change.after.or(change.before);
     let mut path = change.path.as_os_str().as_bytes().to_vec();
-    if node.is_some_and(|node| node.tree().is_some()) {
+    if node.is_some_and(|node| node.tree().is_some()) && !path.ends_with(b"/") {
         path.push(b'/');
     }
     let modifier = change.letters();

@@ -141,6 +141,19 @@ fn a_dump_that_finds_nothing_leaves_its_target_alone() {
 }
 
 #[test]
+fn a_path_in_a_comparison_ends_with_one_slash() {
+    let home = Home::new();
+    let path = home.write("turns", "file");
+    home.backup();
+    fs::remove_file(&path).unwrap();
+    home.write("turns/into/folder", "");
+    home.backup();
+    let at = |snapshot: &str| format!("{snapshot}:{}", path.display());
+    let said = home.run(["diff", "-q", &at("latest~1"), &at("latest")]).expect(0).stdout;
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["T    /", "+    /into/", "+    /into/folder"]);
+}
+
+#[test]
 fn the_parent_may_be_of_another_group() {
     let home = Home::new();
     home.write("one/a", "hello");
