@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::kit::{Home, Ran, assert_same};
@@ -121,6 +122,50 @@ fn a_dumped_folder_is_an_archive_that_tar_unpacks() {
     assert_same(&source, &home.path("unpacked/src"));
     let file = format!("{}/a", source.display());
     assert_eq!(home.run(["dump", "latest", &file]).expect(0).stdout, "hello");
+}
+
+/// GNU tar brings ACLs back with `--acls`; without, nobody may more than with them.
+#[test]
+fn acls_of_a_dumped_folder_come_back_with_tar() {
+    let home = Home::new();
+    let file = home.write("folder/f", "x");
+    // Owner rwx, user 1234 rwx, group r-x, mask rwx, others none.
+    let entries = [(1, 7, u32::MAX), (2, 7, 1234), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)];
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        acl.extend([u16::to_le_bytes(tag), u16::to_le_bytes(rights)].concat());
+        acl.extend(u32::to_le_bytes(id));
+    }
+    let (folder, name) = (home.path("src/folder"), "system.posix_acl_access");
+    let set = [(&file, name), (&folder, name), (&folder, "system.posix_acl_default")]
+        .map(|(path, name)| rustix::fs::setxattr(path, name, &acl, rustix::fs::XattrFlags::empty()));
+    if set.contains(&Err(rustix::io::Errno::OPNOTSUPP)) {
+        return eprintln!("the file system has no ACLs");
+    }
+    home.backup();
+    let source = format!("latest:{}", home.path("src").display());
+    home.run(["dump", &source, "/", "--target", "src.tar"]).expect(0);
+    let unpack = |name: &str, option: &str| {
+        let to = home.path(name);
+        fs::create_dir(&to).unwrap();
+        let mut tar = Command::new("tar");
+        tar.args([option, "-xpf"]).arg(home.path("src.tar")).arg("-C").arg(&to);
+        assert!(tar.status().unwrap().success());
+        to
+    };
+    let read = |path: &Path, name: &str| {
+        let mut value = [0; 100];
+        let length = rustix::fs::getxattr(path, name, &mut value[..]);
+        length.map(|length| value[..length].to_vec())
+    };
+    let with = unpack("with", "--acls");
+    for (path, name) in [("folder/f", name), ("folder", name), ("folder", "system.posix_acl_default")] {
+        assert_eq!(read(&with.join(path), name).as_ref(), Ok(&acl), "{path} {name}");
+    }
+    let without = unpack("without", "--no-acls");
+    for path in ["folder/f", "folder"] {
+        assert_eq!(fs::metadata(without.join(path)).unwrap().mode() & 0o777, 0o750, "{path}");
+    }
 }
 
 #[test]

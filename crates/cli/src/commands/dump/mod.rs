@@ -3,6 +3,7 @@
 //! Invariant: a dump that fails says so by its exit code; what it has written until then is the beginning of what was
 //! asked for, every byte of it verified. A file is not touched before it is known what goes into it.
 
+mod acl;
 mod tar;
 
 use std::ffi::OsStr;

@@ -1,7 +1,8 @@
 //! A folder as a POSIX tar archive (pax).
 //!
 //! Owns: what of a node goes into which header. Names, times and attributes that a plain header cannot hold exactly go
-//! into a pax header before it, attributes as GNU tar and bsdtar read them (`SCHILY.xattr.`).
+//! into a pax header before it, attributes as GNU tar and bsdtar read them (`SCHILY.xattr.`), ACLs in words as well
+//! (`SCHILY.acl.`), which is what both take with `--acls`.
 //! Invariant: a name with several hard links has its content once, at its first name. What an archive cannot hold is
 //! named.
 
@@ -17,6 +18,7 @@ use treering_snapshot::restore::write_file;
 use treering_snapshot::{Node, NodeKind};
 use treering_store::{ChunkReader, Repository};
 
+use super::acl::Acl;
 use super::explained;
 use crate::exit::Failure;
 
@@ -24,6 +26,10 @@ use crate::exit::Failure;
 const BLOCK_BYTES: u64 = 512;
 /// The longest name or link target of a plain header.
 const NAME_MOST_BYTES: usize = 100;
+
+/// The attributes that hold ACLs, and what they are called in archives.
+const ACLS: [(&[u8], &str); 2] =
+    [(b"system.posix_acl_access", "SCHILY.acl.access"), (b"system.posix_acl_default", "SCHILY.acl.default")];
 
 /// What all entries share.
 pub(super) struct Archive<'a> {
@@ -140,7 +146,10 @@ fn entry_type(kind: &NodeKind, has_link: bool) -> Option<EntryType> {
 fn header(kind: EntryType, node: &Node, owners: &Owners) -> Header {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
-    header.set_mode(u32::from(node.mode));
+    // Where there is an ACL, its mask stands in the place of the group's rights: who does not read it must not give those to
+    // the group.
+    let acl = access_acl(node);
+    header.set_mode(acl.map_or(u32::from(node.mode), |acl| acl.mode_without(u32::from(node.mode))));
     header.set_uid(u64::from(node.uid));
     header.set_gid(u64::from(node.gid));
     header.set_mtime(u64::try_from(node.modified.seconds).unwrap_or(0));
@@ -175,6 +184,10 @@ fn pax_records(name: &[u8], link: Option<&[u8]>, node: &Node) -> Vec<(String, Ve
         records.push(("mtime".to_owned(), decimal(node.modified).into_bytes()));
     }
     for (name, value) in &node.xattrs {
+        let key = ACLS.iter().find(|(attribute, _)| *attribute == name.as_slice()).map(|(_, key)| *key);
+        if let (Some(key), Some(acl)) = (key, Acl::decode(value)) {
+            records.push((key.to_owned(), acl.to_string().into_bytes()));
+        }
         if let Ok(name) = std::str::from_utf8(name) {
             // A key ends at its first `=`; this is how GNU tar writes one that is part of it.
             let name = name.replace('%', "%25").replace('=', "%3D");
@@ -182,6 +195,11 @@ fn pax_records(name: &[u8], link: Option<&[u8]>, node: &Node) -> Vec<(String, Ve
         }
     }
     records
+}
+
+fn access_acl(node: &Node) -> Option<Acl> {
+    let [(name, _), _] = ACLS;
+    node.xattrs.iter().find(|(attribute, _)| attribute.as_slice() == name).and_then(|(_, value)| Acl::decode(value))
 }
 
 /// Attributes whose names are not UTF-8, as keys of pax headers must be.
@@ -215,12 +233,35 @@ mod tests {
 
     use super::*;
 
+    fn fifo(mode: u16, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Node {
+        let (kind, modified) = (NodeKind::Fifo, Time { seconds: 0, nanoseconds: 0 });
+        Node { name: b"n".to_vec(), kind, mode, uid: 0, gid: 0, modified, xattrs, extensions: vec![] }
+    }
+
+    #[test]
+    fn an_acl_is_there_in_words_and_its_mask_is_no_right_of_the_group() {
+        let entries = [(1, 7, u32::MAX), (2, 7, 1234), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 4, u32::MAX)];
+        let mut value = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            value.extend([u16::to_le_bytes(tag), u16::to_le_bytes(rights)].concat());
+            value.extend(u32::to_le_bytes(id));
+        }
+        let node = fifo(0o2774, vec![(ACLS[0].0.to_vec(), value.clone()), (ACLS[1].0.to_vec(), value.clone())]);
+        let words = b"user::rwx,user:1234:rwx,group::r-x,mask::rwx,other::r--".to_vec();
+        let expected = [
+            ("SCHILY.acl.access".to_owned(), words.clone()),
+            ("SCHILY.xattr.system.posix_acl_access".to_owned(), value.clone()),
+            ("SCHILY.acl.default".to_owned(), words),
+            ("SCHILY.xattr.system.posix_acl_default".to_owned(), value),
+        ];
+        assert_eq!(pax_records(b"n", None, &node), expected);
+        assert_eq!(header(EntryType::Fifo, &node, &Owners::default()).mode().unwrap(), 0o2754);
+    }
+
     #[test]
     fn attributes_of_any_name_are_held_or_named() {
         let xattrs = [b"user.a=b%".to_vec(), b"user.\xff".to_vec()].map(|name| (name, b"value".to_vec())).to_vec();
-        let modified = Time { seconds: 0, nanoseconds: 0 };
-        let kind = NodeKind::Fifo;
-        let node = Node { name: b"n".to_vec(), kind, mode: 0, uid: 0, gid: 0, modified, xattrs, extensions: vec![] };
+        let node = fifo(0, xattrs);
         let records = pax_records(b"n", None, &node);
         assert_eq!(records, [("SCHILY.xattr.user.a%3Db%25".to_owned(), b"value".to_vec())]);
         let said = unnamed_attributes(Path::new("/n"), &node);
