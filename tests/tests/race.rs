@@ -1,4 +1,5 @@
-//! Four processes at work on one repository: two that back up, one that forgets and prunes, one that checks and restores.
+//! Five processes at work on one repository: two that back up, one that forgets and prunes, one that checks and restores,
+//! one that makes the index anew.
 //! Each start of the program has a clock of its own that is wrong by days, and is stopped for a while at random moments.
 //! At the end every snapshot that is there is exactly what was backed up.
 //!
@@ -37,6 +38,7 @@ enum Role {
     Prune,
     Check,
     Restore,
+    Index,
 }
 
 impl Role {
@@ -46,7 +48,7 @@ impl Role {
     fn may_end_with(self, code: i32) -> bool {
         match self {
             Self::Restore => [0, 1, 3, 5].contains(&code),
-            Self::Backup | Self::Forget | Self::Prune | Self::Check => code == 0,
+            Self::Backup | Self::Forget | Self::Prune | Self::Check | Self::Index => code == 0,
         }
     }
 }
@@ -124,6 +126,13 @@ impl Race {
         });
     }
 
+    fn index(&self, mut random: Random) {
+        self.until_the_end(|| {
+            self.run(Role::Index, &mut random, |treering| with(treering.command("repair"), &["index"]));
+            std::thread::sleep(Duration::from_millis(random.below(200)));
+        });
+    }
+
     fn read(&self, mut random: Random) {
         let target = self.folder.join("read");
         self.until_the_end(|| {
@@ -185,11 +194,12 @@ fn processes_that_race_lose_nothing() {
     ledger.backed_up(name(&treering.backup(&tree)["snapshot_id"]), &fingerprint(&tree));
     let (ledger, ends, is_over) = (Mutex::new(ledger), Mutex::default(), AtomicBool::new(false));
     let race = Race { folder, treering, ledger, ends, is_over };
-    let works: [Box<dyn Fn() + Sync>; 4] = [
+    let works: [Box<dyn Fn() + Sync>; 5] = [
         Box::new(|| race.back_up(1, campaign.random("backup 1"))),
         Box::new(|| race.back_up(2, campaign.random("backup 2"))),
         Box::new(|| race.prune(campaign.random("prune"))),
         Box::new(|| race.read(campaign.random("read"))),
+        Box::new(|| race.index(campaign.random("index"))),
     ];
     std::thread::scope(|scope| {
         let threads: Vec<_> = works.iter().map(|work| scope.spawn(work)).collect();
