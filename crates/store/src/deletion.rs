@@ -197,13 +197,17 @@ impl Deletion<'_> {
     }
 
     /// Deletes packs and ends. What makes deleting them right is made durable first (A10): a power cut would otherwise
-    /// bring a forgotten snapshot back without them, or drop the copy of a chunk that was relied on.
+    /// bring a forgotten snapshot back without them, or drop the copy of a chunk that was relied on. The index is told that
+    /// they were needed no more: of packs that it misses it must think that they were lost.
     ///
     /// # Errors
     ///
     /// If one of them may still be there; those before it are gone. Nothing needs to be mended then (A11).
     pub fn remove(self, packs: &[PackName]) -> Result<()> {
-        let storage = self.repository.storage();
+        let (repository, storage) = (self.repository, self.repository.storage());
+        // What is gone by now is lost, and is not to be taken for deleted.
+        let index =
+            repository.index().and_then(|index| repository.catch_up(&index, &self.listing.packs).map(|()| index));
         storage.sync_area(Area::Packs)?;
         storage.sync_area(Area::Snapshots)?;
         let names: Vec<String> = packs.iter().map(ToString::to_string).collect();
@@ -213,6 +217,11 @@ impl Deletion<'_> {
                 Err(other) => return Err(other),
             }
         }
-        storage.sync(Area::Packs, &names.iter().map(String::as_str).collect::<Vec<_>>())
+        storage.sync(Area::Packs, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let Self { _alone: alone, listing, .. } = self;
+        drop(alone);
+        // An index that cannot be told is caught up by whoever opens it next, and that backup looks more up than it must.
+        drop(index.and_then(|index| index.remove_needless(packs, &listing.snapshots)));
+        Ok(())
     }
 }

@@ -698,7 +698,7 @@ impl Repository {
     }
 
     /// Learns packs of others and of interrupted runs; drops those that are gone.
-    fn catch_up(&self, index: &Index, packs: &[(PackName, u64)]) -> Result<()> {
+    pub(crate) fn catch_up(&self, index: &Index, packs: &[(PackName, u64)]) -> Result<()> {
         let (unknown, gone) = index.compare(packs);
         if !gone.is_empty() {
             index.remove(&gone)?;

@@ -42,7 +42,7 @@ struct OpenTree {
 /// Builds the trees.
 pub(super) struct Assembler<'a> {
     sink: Sink,
-    /// Whether the parent may name chunks that are lost.
+    /// Whether the parent may name chunks that are lost: then none of its trees counts as stored.
     looks_up_all: bool,
     namer: &'a Namer,
     progress: &'a dyn Progress,
@@ -65,7 +65,7 @@ impl<'a> Assembler<'a> {
     pub(super) fn new(session: &Session, namer: &'a Namer, progress: &'a dyn Progress) -> Result<Self> {
         Ok(Self {
             sink: session.sink()?,
-            looks_up_all: !session.lost().is_empty(),
+            looks_up_all: !session.trusts_parent() || !session.lost().is_empty(),
             namer,
             progress,
             open: Vec::new(),

@@ -178,6 +178,8 @@ pub struct BackupOutcome {
     pub worst_verdict: Option<Verdict>,
     /// Chunks that had been lost and that it has stored again.
     pub healed: Healed,
+    /// Whether some of what the parent names is in no pack or cannot be read. The files concerned were read again.
+    pub parent_lacks: bool,
 }
 
 /// Backs files up.
@@ -189,14 +191,18 @@ pub struct BackupOutcome {
 /// next run. A file that cannot be read is not an error: it is reported and counted.
 pub fn backup(repository: &Arc<Repository>, options: &BackupOptions<'_>) -> Result<BackupOutcome> {
     run(repository, options, |session, started_ms| {
-        let (assembled, scanned) = walk(repository, session, options)?;
+        let (assembled, scanned) = walk_in_trust(repository, session, options)?;
         if scanned.roots_found == 0 {
             return Err(SnapshotError::NothingToBackUp);
         }
         let mut statistics = assembled.statistics;
         statistics.errors += scanned.errors;
         statistics.started_ms = started_ms;
-        Ok((Assembled { statistics, ..assembled }, Some(scanned.stat)))
+        Ok(Walked {
+            assembled: Assembled { statistics, ..assembled },
+            stat: Some(scanned.stat),
+            parent_lacks: scanned.parent_lacks,
+        })
     })
 }
 
@@ -225,7 +231,7 @@ pub fn backup_stream(
         finish()?;
         let mut assembled = assemble_stream(repository, session, options, content)?;
         assembled.statistics.started_ms = started_ms;
-        Ok((assembled, None))
+        Ok(Walked { assembled, stat: None, parent_lacks: false })
     })
 }
 
@@ -259,17 +265,24 @@ fn assemble_stream(
     Assembler::new(session, repository.namer(), options.progress)?.run(&taken)
 }
 
+/// What is to become a snapshot.
+struct Walked {
+    assembled: Assembled,
+    stat: Option<Stream>,
+    parent_lacks: bool,
+}
+
 /// Starts a session, does the work in it, and commits; again if packs vanished meanwhile.
 fn run(
     repository: &Arc<Repository>,
     options: &BackupOptions<'_>,
-    mut work: impl FnMut(&Session, i64) -> Result<(Assembled, Option<Stream>)>,
+    mut work: impl FnMut(&Session, i64) -> Result<Walked>,
 ) -> Result<BackupOutcome> {
     let parent = options.parent.as_ref().map(|(name, _)| *name);
     let session = Session::start(repository, parent, options.compression, options.mode)?;
     for attempt in 1.. {
         let started_ms = (options.clock)();
-        let (assembled, stat) = work(&session, started_ms)?;
+        let Walked { assembled, stat, parent_lacks } = work(&session, started_ms)?;
         session.flush()?;
         let snapshot = describe(options, assembled, stat, &session);
         let worst_verdict = worst_verdict(&snapshot);
@@ -277,14 +290,22 @@ fn run(
         if options.require_app_ok && !not_consistent.is_empty() {
             return Err(SnapshotError::AppNotConsistent { applications: not_consistent });
         }
-        if options.mode == SessionMode::DryRun || (options.skip_if_unchanged && is_parents(options, &snapshot)) {
+        let unchanged =
+            options.parent.as_ref().filter(|(_, parent)| options.skip_if_unchanged && is_same(parent, &snapshot));
+        if options.mode == SessionMode::DryRun || unchanged.is_some() {
+            // What it names was asked for as if it were the new one.
+            unchanged
+                .filter(|_| options.mode == SessionMode::Store)
+                .iter()
+                .for_each(|(name, _)| session.vouch_for(name));
             let healed = heal(repository, &session, options.mode);
-            return Ok(BackupOutcome { name: None, snapshot, worst_verdict, healed });
+            return Ok(BackupOutcome { name: None, snapshot, worst_verdict, healed, parent_lacks });
         }
         match session.commit(snapshot.encode()?) {
             Ok(name) => {
+                session.vouch_for(&name);
                 let healed = heal(repository, &session, options.mode);
-                return Ok(BackupOutcome { name: Some(name), snapshot, worst_verdict, healed });
+                return Ok(BackupOutcome { name: Some(name), snapshot, worst_verdict, healed, parent_lacks });
             }
             Err(StoreError::PacksGone { .. }) if attempt < ATTEMPTS => {}
             Err(e) => return Err(e.into()),
@@ -302,11 +323,8 @@ fn heal(repository: &Repository, session: &Session, mode: SessionMode) -> Healed
     }
 }
 
-fn is_parents(options: &BackupOptions<'_>, snapshot: &Snapshot) -> bool {
-    options
-        .parent
-        .as_ref()
-        .is_some_and(|(_, parent)| parent.root.kind == snapshot.root.kind && parent.paths == snapshot.paths)
+fn is_same(parent: &Snapshot, snapshot: &Snapshot) -> bool {
+    parent.root.kind == snapshot.root.kind && parent.paths == snapshot.paths
 }
 
 fn describe(options: &BackupOptions<'_>, assembled: Assembled, stat: Option<Stream>, session: &Session) -> Snapshot {
@@ -359,6 +377,21 @@ fn not_consistent(snapshot: &Snapshot) -> Vec<String> {
     let missing = snapshot.not_captured.iter();
     let missing = missing.map(|app| format!("{} {}: not captured ({})", app.kind, app.place().display(), app.detail));
     bad.chain(missing).collect()
+}
+
+/// The walk, once more if packs turn out to be lost while it relies on the parent: then it looks everything up.
+fn walk_in_trust(
+    repository: &Arc<Repository>,
+    session: &Session,
+    options: &BackupOptions<'_>,
+) -> Result<(Assembled, Scanned)> {
+    loop {
+        let trusted = session.trusts_parent();
+        let walked = walk(repository, session, options)?;
+        if !trusted || session.still_trusts_parent() {
+            return Ok(walked);
+        }
+    }
 }
 
 /// The walk, the workers and the assembler, until all are done or one fails.

@@ -2,8 +2,8 @@
 //!
 //! Anything that cannot be read is as if the parent did not have it: files are read again.
 
-use treering_chunk::ChunkKind;
-use treering_store::{ChunkReader, LostChunks};
+use treering_chunk::{ChunkId, ChunkKind};
+use treering_store::ChunkReader;
 
 use crate::node::{Node, NodeKind};
 use crate::record::Snapshot;
@@ -15,6 +15,8 @@ use crate::tree::TreeReader;
 pub(super) struct Parent<'r> {
     reader: ChunkReader<'r>,
     stats: Option<StatCursor>,
+    /// Whether some of its trees could not be read.
+    is_damaged: bool,
 }
 
 /// A folder of the parent, as far as it was followed.
@@ -28,7 +30,7 @@ pub(super) struct ParentFolder {
 impl<'r> Parent<'r> {
     pub(super) fn new(reader: ChunkReader<'r>, snapshot: Option<&Snapshot>) -> Self {
         let stats = snapshot.and_then(StatCursor::new);
-        Self { reader, stats }
+        Self { reader, stats, is_damaged: false }
     }
 
     /// The walk enters a folder that the parent has at the same path.
@@ -61,9 +63,14 @@ impl<'r> Parent<'r> {
         }
     }
 
-    /// Whether content of the parent refers to one of these chunks, or cannot be followed.
-    pub(super) fn refers_to(&mut self, content: &Stream, lost: &LostChunks) -> bool {
-        any_chunk(&mut self.reader, content, ChunkKind::Data, |_, _, id| lost.contains(id)).unwrap_or(true)
+    /// Whether content of the parent refers to a chunk that is lost, or cannot be followed.
+    pub(super) fn lacks(&mut self, content: &Stream, mut is_lost: impl FnMut(&ChunkId) -> bool) -> bool {
+        any_chunk(&mut self.reader, content, ChunkKind::Data, |_, _, id| is_lost(id)).unwrap_or(true)
+    }
+
+    /// Whether some of the trees that were followed could not be read.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// The walk leaves the folder.
@@ -76,7 +83,9 @@ impl<'r> Parent<'r> {
 
     fn peek<'f>(&mut self, folder: &'f mut ParentFolder) -> Option<&'f Node> {
         if folder.peeked.is_none() {
-            folder.peeked = folder.nodes.read_next(&mut self.reader).ok().flatten();
+            let next = folder.nodes.read_next(&mut self.reader);
+            self.is_damaged |= next.is_err();
+            folder.peeked = next.ok().flatten();
         }
         folder.peeked.as_ref()
     }

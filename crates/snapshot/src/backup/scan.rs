@@ -92,6 +92,8 @@ pub(super) struct Scanned {
     pub(super) errors: u64,
     /// How many of the paths that were asked for are there.
     pub(super) roots_found: usize,
+    /// Whether some of what the parent names is in no pack or cannot be read.
+    pub(super) parent_lacks: bool,
 }
 
 pub(super) struct Scanner<'a> {
@@ -99,6 +101,9 @@ pub(super) struct Scanner<'a> {
     namer: &'a Namer,
     /// Chunks that nothing is taken over of.
     lost: &'a LostChunks,
+    /// Whether the parent's chunks count as there without being looked up.
+    trusts_parent: bool,
+    parent_lacks: bool,
     sink: Sink,
     emitter: Emitter,
     parent: Parent<'a>,
@@ -126,7 +131,7 @@ impl<'a> Scanner<'a> {
         options: &'a BackupOptions<'a>,
         emitter: Emitter,
     ) -> Result<Self> {
-        let lost = session.lost();
+        let (lost, trusts_parent) = (session.lost(), session.trusts_parent());
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         let start = |snapshot: &Snapshot| {
             let ms = snapshot.statistics.started_ms.saturating_sub(TICK_MS);
@@ -136,6 +141,8 @@ impl<'a> Scanner<'a> {
         Ok(Self {
             namer: repository.namer(),
             lost,
+            trusts_parent,
+            parent_lacks: false,
             sink: session.sink()?,
             emitter,
             parent: Parent::new(repository.reader()?, parent),
@@ -144,7 +151,7 @@ impl<'a> Scanner<'a> {
             scouts: 0,
             links: HashMap::new(),
             link_numbers: HashMap::new(),
-            claims: Claims::new(options.parent.as_ref().map(|(_, parent)| parent).filter(|_| lost.is_empty())),
+            claims: Claims::new(parent.filter(|_| trusts_parent && lost.is_empty())),
             pieces: Pieces::new(repository, session, options)?,
             forbidden: forbidden.map(|status| (status.device, status.inode)).collect(),
             parent_start: parent.map(start),
@@ -173,7 +180,8 @@ impl<'a> Scanner<'a> {
         let stat = self.stats.finish(&mut self.sink)?;
         self.pieces.flush()?;
         self.sink.flush()?;
-        Ok(Scanned { stat, errors: self.errors, roots_found: self.roots_found })
+        let parent_lacks = self.parent_lacks || self.parent.is_damaged();
+        Ok(Scanned { stat, errors: self.errors, roots_found: self.roots_found, parent_lacks })
     }
 
     fn failed(&mut self, path: &Path, error: &SnapshotError) {
@@ -480,7 +488,7 @@ impl Scanner<'_> {
                 self.emitter.emit(Item::HardLink { node, links, outcome })
             }
             before => {
-                let before = before.and_then(|node| match node.kind {
+                let before = before.filter(|_| self.trusts_parent).and_then(|node| match node.kind {
                     NodeKind::File { content, .. } => Some(content),
                     _ => None,
                 });
@@ -509,10 +517,17 @@ impl Scanner<'_> {
 
     /// Whether the parent's content of a file cannot be taken over, because some of it is in no pack any more.
     fn is_lost(&mut self, found: &Found) -> bool {
-        match found.before.as_ref().map(|before| &before.kind) {
-            Some(NodeKind::File { content, .. }) if !self.lost.is_empty() => self.parent.refers_to(content, self.lost),
-            _ => false,
+        let Some(NodeKind::File { content, .. }) = found.before.as_ref().map(|before| &before.kind) else {
+            return false;
+        };
+        let (lost, sink, trusts_parent) = (self.lost, &mut self.sink, self.trusts_parent);
+        if trusts_parent && lost.is_empty() {
+            return false;
         }
+        let is_lost = |id: &_| lost.contains(id) || (!trusts_parent && !sink.knows(id).unwrap_or(false));
+        let lacks = self.parent.lacks(content, is_lost);
+        self.parent_lacks |= lacks;
+        lacks
     }
 
     /// The number of the group of a file with several names, and whether the walk has met it.
@@ -612,6 +627,7 @@ impl Scanner<'_> {
         });
         match (taken.content, before) {
             (Content::Bytes(from) | Content::Held { bytes: from, .. }, before) => {
+                let before = before.filter(|_| self.trusts_parent);
                 let task = Task::Stream(super::queue::StreamTask { path, node, from, cut: taken.cut, before });
                 let (batch, at) = self.emitter.task(task, super::queue::STREAM_BYTES)?;
                 self.emitter.emit(Item::Captured { batch, at, capture: taken.capture })

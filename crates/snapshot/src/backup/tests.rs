@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use treering_chunk::{ChunkKind, CutPolicy, CutSizes};
 use treering_store::storage::{Area, Folder as FolderStorage, Storage};
-use treering_store::{Encryption, InitOptions, OsEntropy};
+use treering_store::{Encryption, InitOptions, OsEntropy, PackKind, Unlock};
 
 use super::*;
 use crate::capture::{self, Capture, CaptureError, Conclusion, Content, Part, PieceStore, TakenFile};
@@ -65,6 +65,20 @@ struct Run {
 }
 
 impl Home {
+    /// As the next command opens it.
+    fn reopen(&mut self) {
+        let cache = self.folder.path().join("cache");
+        let opened = Repository::open(Arc::clone(&self.storage), &Unlock::Nothing, Arc::new(OsEntropy), cache);
+        self.repository = Arc::new(opened.unwrap());
+    }
+
+    /// The packs that hold chunks of this kind.
+    fn packs(&self, kind: PackKind) -> Vec<String> {
+        let packs = self.repository.list_packs().unwrap().into_iter();
+        let packs = packs.filter(|(name, _)| self.repository.pack_contents(*name).unwrap().kind == kind);
+        packs.map(|(name, _)| name.to_string()).collect()
+    }
+
     fn source(&self) -> std::path::PathBuf {
         self.folder.path().join("source")
     }
@@ -669,4 +683,76 @@ fn captures_start_afresh_while_chunks_are_lost() {
     call_lost(&home, treering_chunk::ChunkId::from_bytes([9; 32]));
     let outcome = with_pretend(&home, false, |_| {}).0.unwrap();
     assert!(outcome.snapshot.applications[0].detail.contains("None"), "{:?}", outcome.snapshot.applications);
+}
+
+#[test]
+fn of_a_parent_whose_packs_are_lost_nothing_is_taken_over_unseen() {
+    use PackKind::{Data, Meta};
+    for (kinds, indexed, opened_between) in [
+        (&[Meta][..], true, false),
+        (&[Data][..], true, true),
+        (&[Data, Meta][..], false, false),
+        (&[Data][..], false, true),
+    ] {
+        let mut home = home();
+        home.write("some/large", &(0..80_000u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+        home.write("small", b"small");
+        let first = home.run().outcome.snapshot;
+        let kept = home.content(&first);
+        for pack in kinds.iter().flat_map(|kind| home.packs(*kind)) {
+            home.storage.remove(Area::Packs, &pack).unwrap();
+        }
+        if !indexed {
+            fs::remove_dir_all(home.folder.path().join("rings/index")).unwrap();
+        }
+        home.reopen();
+        if opened_between {
+            // Somebody else has noticed it, and it is not forgotten.
+            home.repository.reader().unwrap();
+            home.reopen();
+        }
+        let healed = home.run();
+        assert!(healed.outcome.parent_lacks && healed.told.is_empty(), "{:?}", healed.told);
+        assert_eq!(healed.outcome.snapshot.statistics.files_unmodified, 0);
+        home.reopen();
+        assert_eq!(home.content(&healed.outcome.snapshot), kept);
+        // What was healed is taken over again, unasked at last.
+        for _ in 0..2 {
+            let after = home.run().outcome;
+            assert_eq!((after.snapshot.statistics.files_unmodified, after.parent_lacks), (2, false));
+            assert_eq!(home.content(&after.snapshot), kept);
+            home.reopen();
+        }
+        let (name, _) = Snapshot::read_all(&home.repository).unwrap().snapshots.pop().unwrap();
+        let session = Session::start(&home.repository, Some(name), Compression::DEFAULT, SessionMode::DryRun).unwrap();
+        assert!(session.trusts_parent());
+    }
+}
+
+#[test]
+fn a_walk_that_sees_packs_vanish_looks_everything_up() {
+    let mut home = home();
+    home.write("a", b"aaaa");
+    home.write("b", b"bbbb");
+    let kept = home.content(&home.run().outcome.snapshot);
+    let (storage, packs, cache) =
+        (Arc::clone(&home.storage), home.packs(PackKind::Data), home.folder.path().join("cache"));
+    let walks: &'static AtomicUsize = Box::leak(Box::default());
+    let (outcome, told) = home.run_with(|options| {
+        let is_excluded = move |path: &Path, _| {
+            // Gone while the walk trusts the parent, and noticed by another command.
+            if path.ends_with("b") && walks.fetch_add(1, Ordering::Relaxed) == 0 {
+                packs.iter().for_each(|pack| storage.remove(Area::Packs, pack).unwrap());
+                let opened =
+                    Repository::open(Arc::clone(&storage), &Unlock::Nothing, Arc::new(OsEntropy), cache.clone());
+                opened.unwrap().reader().unwrap();
+            }
+            false
+        };
+        options.is_excluded = Box::leak(Box::new(is_excluded));
+    });
+    let outcome = outcome.unwrap();
+    assert!(outcome.parent_lacks && told.is_empty() && walks.load(Ordering::Relaxed) == 2, "{told:?}");
+    home.reopen();
+    assert_eq!(home.content(&outcome.snapshot), kept);
 }

@@ -4,8 +4,8 @@
 //! place. So a lookup compares all 32 bytes, and a flipped bit in a row makes it useless, never wrong. About 50 bytes a
 //! chunk. Nothing is loaded ahead.
 //!
-//! Owns the database, its repair and its learning of new packs. Never decides that a pack exists: whoever relies on a
-//! pack asks the storage.
+//! Owns the database, its repair and its learning of new packs, and the list of snapshots that are known to be whole.
+//! Never decides that a pack exists: whoever relies on a pack asks the storage.
 //!
 //! Invariants: every row that passes its seal was in the trailer of a pack of that name. All that an [`Index`] reads and
 //! writes is one database, also when another process has put its own in the place of it meanwhile: each numbers the packs
@@ -13,10 +13,12 @@
 
 mod compare;
 mod schema;
+mod whole;
 
 pub use compare::PackRows;
 use schema::Unusable;
 pub(crate) use schema::assert_library;
+pub(crate) use whole::Losses;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ use crate::config::RepositoryId;
 use crate::error::{Result, StoreError};
 use crate::pack::format::Trailer;
 use crate::pack::{PackKind, PackName};
+use crate::record::RecordName;
 use crate::storage::LockMode;
 
 /// Where a chunk lies.
@@ -300,8 +303,17 @@ impl Index {
         Ok(())
     }
 
-    /// Drops packs and their rows.
+    /// Drops packs that are gone, and their rows. Snapshots may have needed them: none counts as whole any more.
     pub(crate) fn remove(&self, names: &[PackName]) -> Result<()> {
+        self.remove_and(names, whole::forget_all)
+    }
+
+    /// Drops packs that were deleted because none of these snapshots, which are all that there are, needs them.
+    pub(crate) fn remove_needless(&self, names: &[PackName], snapshots: &[RecordName]) -> Result<()> {
+        self.remove_and(names, |transaction| whole::forget_others(transaction, snapshots))
+    }
+
+    fn remove_and(&self, names: &[PackName], forget: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
@@ -312,7 +324,7 @@ impl Index {
         }
         drop(table);
         let mut write = self.write.lock();
-        remove_rows(&mut write, &numbers).map_err(self.failed("drop packs from"))
+        remove_rows(&mut write, &numbers, forget).map_err(self.failed("drop packs from"))
     }
 
     pub(crate) fn pack_name(&self, number: PackNumber) -> Option<PackName> {
@@ -387,8 +399,13 @@ impl RowKey {
 }
 
 /// Drops all rows of these packs in one pass, then moves rows that stood second for their key to the first place.
-fn remove_rows(write: &mut Connection, numbers: &[PackNumber]) -> rusqlite::Result<()> {
+fn remove_rows(
+    write: &mut Connection,
+    numbers: &[PackNumber],
+    forget: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let transaction = write.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    forget(&transaction)?;
     transaction.execute_batch("CREATE TEMP TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY); DELETE FROM gone")?;
     {
         let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO gone VALUES (?1)")?;

@@ -15,13 +15,14 @@ use crate::storage::LockMode;
 /// "TrRi", so that `file` and SQLite know whose it is.
 const APPLICATION_ID: i32 = 0x5472_5269;
 /// Another number means: made by another version, to be rebuilt.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(60);
 /// Before 3.51.3 two processes could corrupt a WAL (sqlite.org, "WAL-reset bug").
 const LEAST_SQLITE: i32 = 3_051_003;
 
 const TABLES: &str = "
-    CREATE TABLE meta (repository BLOB NOT NULL) STRICT;
+    CREATE TABLE meta (repository BLOB NOT NULL, losses INTEGER NOT NULL) STRICT;
+    CREATE TABLE whole (snapshot BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
     CREATE TABLE pack (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name BLOB NOT NULL UNIQUE,
@@ -110,7 +111,7 @@ pub(super) fn create(path: &Path, repository: RepositoryId) -> rusqlite::Result<
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     connection.execute_batch(TABLES)?;
-    connection.execute("INSERT INTO meta VALUES (?1)", [repository.as_bytes()])?;
+    connection.execute("INSERT INTO meta VALUES (?1, 0)", [repository.as_bytes()])?;
     Ok(connection)
 }
 

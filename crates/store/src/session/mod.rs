@@ -19,7 +19,7 @@ mod write;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -28,7 +28,7 @@ use treering_chunk::{ChunkId, ChunkKind};
 use crate::config::RepositoryId;
 use crate::entropy::random;
 use crate::error::{Result, StoreError};
-use crate::index::{Index, PackNumber};
+use crate::index::{Index, Losses, PackNumber};
 use crate::keys::Keys;
 use crate::limits::WRITER_QUEUE_FRAMES;
 use crate::lost::LostChunks;
@@ -55,6 +55,7 @@ pub enum SessionMode {
 pub struct Session {
     shared: Arc<Shared>,
     lost: LostChunks,
+    trust: Trust,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// What others see; `None` in a dry run.
     _registration: Option<Arc<Mutex<Box<dyn Registered>>>>,
@@ -63,6 +64,23 @@ pub struct Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Session({:?})", self.shared.repository)
+    }
+}
+
+/// What a session knows of its parent beside that it is there.
+struct Trust {
+    /// `None` if the index could not say.
+    begun: Option<Losses>,
+    /// Whether all that the parent names is in packs.
+    in_parent: AtomicBool,
+}
+
+impl Trust {
+    fn new(index: &Index, parent: Option<RecordName>) -> Self {
+        // Asked for first: what is lost later is noticed.
+        let begun = index.losses().ok();
+        let is_whole = begun.is_some() && parent.is_none_or(|parent| index.is_whole(&parent).unwrap_or(false));
+        Self { begun, in_parent: AtomicBool::new(is_whole) }
     }
 }
 
@@ -215,8 +233,9 @@ impl LiveSession {
 }
 
 impl Session {
-    /// Starts writing on top of a parent snapshot, whose chunks need not be looked up: it is registered under the
-    /// commit lock, and no prune takes what a registered parent needs.
+    /// Starts writing on top of a parent snapshot, whose chunks need not be looked up if it
+    /// [is whole](Session::trusts_parent): it is registered under the commit lock, and no prune takes what a registered
+    /// parent needs.
     ///
     /// # Errors
     ///
@@ -232,6 +251,7 @@ impl Session {
             SessionMode::DryRun => None,
             SessionMode::Store => Some(Arc::new(Mutex::new(register(repository, parent)?))),
         };
+        let trust = Trust::new(&index, parent);
         let (to_writer, from_sinks) = bounded(WRITER_QUEUE_FRAMES);
         let shared = Arc::new(Shared {
             repository: Arc::clone(repository),
@@ -254,7 +274,7 @@ impl Session {
             std::thread::spawn(move || write::run(&writer, mode, &from_sinks, &to_publisher)),
             std::thread::spawn(move || publish::run(&publisher, held.as_deref(), &from_writer)),
         ];
-        Ok(Self { shared, lost, threads, _registration: registration })
+        Ok(Self { shared, lost, trust, threads, _registration: registration })
     }
 
     /// A sink for one thread.
@@ -270,6 +290,27 @@ impl Session {
     /// from the parent.
     pub fn lost(&self) -> &LostChunks {
         &self.lost
+    }
+
+    /// Whether what the parent names may be taken over without being looked up: the index saw it committed, or found all
+    /// of it since, and no pack has been lost after that.
+    pub fn trusts_parent(&self) -> bool {
+        self.trust.in_parent.load(Ordering::Acquire)
+    }
+
+    /// Asks once more, for packs may have turned out to be lost meanwhile. From then on the parent is not trusted.
+    pub fn still_trusts_parent(&self) -> bool {
+        if self.trusts_parent() && self.shared.index.losses().ok() != self.trust.begun {
+            self.trust.in_parent.store(false, Ordering::Release);
+        }
+        self.trusts_parent()
+    }
+
+    /// Says of a snapshot that is committed that all it names was stored by this session, or looked up, or taken over from
+    /// a parent that was trusted to the end. The next session trusts it then.
+    pub fn vouch_for(&self, snapshot: &RecordName) {
+        // If it cannot be written down, the next session looks up more than it must.
+        drop(self.trust.begun.map(|begun| self.shared.index.add_whole(snapshot, begun)));
     }
 
     /// The packs that it has published.
@@ -364,6 +405,7 @@ impl Session {
         self.shared.reused.lock().clear();
         // All is flushed: what is still under way was published, and the index could not be told of it.
         self.shared.under_way.clear();
+        self.trust.in_parent.store(false, Ordering::Release);
         match self.shared.index.remove(&names) {
             // Here they are dropped all the same; whoever opens the index next drops them there.
             Err(e) if !e.is_of_index() => return Err(e),

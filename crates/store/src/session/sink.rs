@@ -85,7 +85,7 @@ impl Sink {
     ///
     /// As for [`Sink::put`].
     pub fn put_named(&mut self, id: ChunkId, kind: ChunkKind, bytes: &[u8]) -> Result<bool> {
-        if self.is_known(&id)? || !self.shared.under_way.insert(id) {
+        if self.knows(&id)? || !self.shared.under_way.insert(id) {
             return Ok(false);
         }
         self.push(id, kind, bytes)?;
@@ -130,7 +130,12 @@ impl Sink {
         hand_over(&self.shared, compressed, kind)
     }
 
-    fn is_known(&mut self, id: &ChunkId) -> Result<bool> {
+    /// Whether the repository has a chunk, or is about to. What relies on it is committed only if its pack is there then.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ended the session.
+    pub fn knows(&mut self, id: &ChunkId) -> Result<bool> {
         if self.shared.under_way.contains(id) {
             return Ok(true);
         }

@@ -164,6 +164,57 @@ fn a_parent_that_is_gone_is_refused() {
     assert!(matches!(refused, Err(StoreError::ParentGone { name }) if name == parent));
 }
 
+/// A snapshot of these chunks on top of a parent, which is vouched for.
+fn vouched(repository: &Arc<Repository>, parent: Option<RecordName>, seeds: std::ops::Range<u32>) -> RecordName {
+    let session = start(repository, parent);
+    put(&session, seeds);
+    let name = session.commit(b"whole".to_vec()).unwrap();
+    session.vouch_for(&name);
+    name
+}
+
+fn is_trusted(repository: &Arc<Repository>, parent: RecordName) -> bool {
+    start(repository, Some(parent)).trusts_parent()
+}
+
+#[test]
+fn a_parent_is_trusted_until_a_pack_is_lost() {
+    let home = home();
+    let one = vouched(&home.repository, None, 0..20);
+    let [first] = data_packs(&home)[..] else { panic!() };
+    let unvouched = start(&home.repository, Some(one)).commit(vec![]).unwrap();
+    assert!(is_trusted(&home.reopen(), one) && !is_trusted(&home.reopen(), unvouched));
+    // What a prune deletes was needed by none of the snapshots that it saw.
+    let needless = vouched(&home.repository, Some(one), 20..30);
+    home.repository.forget_snapshot(needless).unwrap();
+    let doomed: Vec<_> = data_packs(&home).into_iter().filter(|pack| *pack != first).collect();
+    home.repository.start_deletion().unwrap().remove(&doomed).unwrap();
+    assert!(is_trusted(&home.repository, one) && is_trusted(&home.reopen(), one));
+    assert!(!home.reopen().index().unwrap().is_whole(&needless).unwrap());
+    // Whoever is at work when a loss is noticed vouches for nothing, and learns it.
+    let early = start(&home.repository, Some(one));
+    home.storage.remove(Area::Packs, &first.to_string()).unwrap();
+    assert!(early.still_trusts_parent() && !is_trusted(&home.reopen(), one));
+    early.vouch_for(&unvouched);
+    assert!(early.trusts_parent() && !early.still_trusts_parent() && !early.trusts_parent());
+    assert!(!is_trusted(&home.reopen(), one) && !is_trusted(&home.reopen(), unvouched));
+    let two = vouched(&home.reopen(), Some(one), 0..20);
+    assert!(is_trusted(&home.reopen(), two) && !is_trusted(&home.reopen(), one));
+    // What a deletion finds gone already is lost.
+    let packs = data_packs(&home);
+    home.storage.remove(Area::Packs, &packs[0].to_string()).unwrap();
+    home.repository.start_deletion().unwrap().remove(&[first]).unwrap();
+    assert!(!is_trusted(&home.reopen(), two));
+}
+
+#[test]
+fn an_index_made_anew_trusts_no_parent() {
+    let home = home();
+    let name = vouched(&home.repository, None, 0..20);
+    std::fs::remove_dir_all(home._folder.path().join("rings/index")).unwrap();
+    assert!(!is_trusted(&home.reopen(), name));
+}
+
 #[test]
 fn a_commit_waits_for_a_deletion() {
     let home = home();

@@ -19,6 +19,9 @@ use crate::{escape, size, time};
 /// More applications of one kind than these are counted and not named, where they are consistent.
 const APPLICATIONS_NAMED_MOST: u64 = 20;
 
+/// The snapshot is whole; those before it are not.
+const PARENT_LACKS: &str = "some of what the parent snapshot holds is lost or cannot be read; the files concerned were read again. Run `treering check` to see which snapshots are affected";
+
 /// Prints the summary; what is not as it should be makes a failure of it.
 pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Outcome {
     match context.printer.json {
@@ -26,6 +29,9 @@ pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome
         false => print(context.printer, args, outcome)?,
     }
     losses(&outcome.snapshot.applications).iter().for_each(|lost| context.printer.warn(lost));
+    if outcome.parent_lacks {
+        context.printer.warn(PARENT_LACKS);
+    }
     verdict(outcome)
 }
 
