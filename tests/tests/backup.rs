@@ -84,3 +84,28 @@ fn what_is_saved_after_packs_were_lost_can_be_restored() {
         home.assert_restores("tree");
     }
 }
+
+#[test]
+fn a_given_path_that_is_missing_is_named_also_beneath_another() {
+    let home = home();
+    home.write("tree/a/f", b"f");
+    for missing in ["tree/none", "tree/a/f/x"] {
+        let ran = home.backup(&[], &["tree", missing]).expect(3);
+        assert!(ran.stderr.contains(missing) && !ran.stderr.contains("entity"), "{ran}");
+        home.backup(&[], &[missing]).expect(1);
+    }
+}
+
+#[test]
+fn a_single_database_can_be_backed_up() {
+    let home = home();
+    let database = rusqlite::Connection::open(home.path("app.db")).unwrap();
+    database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (7)").unwrap();
+    home.backup(&[], &["app.db"]).expect(0);
+    drop(database);
+    let target = home.path("out");
+    home.treering.restore(&home.treering.names()[0].to_string(), &target);
+    let found = if target.is_dir() { target.join("app.db") } else { target };
+    let restored = rusqlite::Connection::open(found).unwrap();
+    assert_eq!(restored.query_row("SELECT a FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+}

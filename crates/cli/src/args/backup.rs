@@ -46,6 +46,9 @@ pub(crate) struct BackupArgs {
     pub(crate) exclude_larger_than: Option<u64>,
 
     /// Do not enter other file systems than those of the given paths.
+    ///
+    /// Each given path is on its own file system, also beneath another one. Of a folder where something else is mounted,
+    /// the folder is kept, empty.
     #[arg(short = 'x', long)]
     pub(crate) one_file_system: bool,
 

@@ -2,7 +2,8 @@
 //! handed to the workers, and what applications claim handed to them.
 //!
 //! One thread, which others run ahead of: they open the folders that come next, unless excluded or claimed. Never opens
-//! a file. Invariant: every entry that is there is emitted, excluded by a rule, or reported as failed.
+//! a file. Invariant: every entry that is there is emitted, excluded by a rule, or reported as failed. Every path that was
+//! asked for is a root of its own, also beneath another one: it is emitted, left to an application, or reported.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -47,8 +48,9 @@ type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 /// The paths that were asked for, as a tree of components.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// Everything below.
+    /// Everything below; otherwise it is on the way to what was asked for, and nothing else is taken of it.
     is_whole: bool,
+    /// What was asked for below, in either case.
     children: BTreeMap<Vec<u8>, Wanted>,
 }
 
@@ -67,14 +69,28 @@ impl Wanted {
         }
         root
     }
+
+    /// The names that were asked for below.
+    fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.children.keys().map(|name| OsStr::from_bytes(name))
+    }
+}
+
+/// What a folder says of the entries in it.
+struct Rules {
+    is_whole: bool,
+    is_thinned: bool,
+    device: Option<u64>,
 }
 
 /// A folder that the walk is in.
 struct Frame {
     folder: OpenFolder,
     parent: Option<ParentFolder>,
-    /// What is wanted of it; `None`: everything.
-    wanted: Option<Wanted>,
+    /// What is wanted of it and was not met yet.
+    wanted: Wanted,
+    /// A marker excludes what was not asked for by name.
+    is_thinned: bool,
     /// The device that it must stay on.
     device: Option<u64>,
     /// Names that applications add, in order.
@@ -203,32 +219,29 @@ impl Scanner<'_> {
         let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.root.clone());
         let found = Found { path, name: b"root".to_vec(), status, before };
         self.roots_found += usize::from(wanted.is_whole);
-        self.enter(found, Some(wanted), None)
+        self.enter(found, wanted, None)
     }
 
-    /// Enters a folder, or reports why it cannot be.
-    fn enter(&mut self, found: Found, wanted: Option<Wanted>, device: Option<u64>) -> Result<()> {
-        let wanted = wanted.filter(|wanted| !wanted.is_whole);
+    /// Enters a folder, or reports why it cannot be. It stays on this device; a root, on its own.
+    fn enter(&mut self, found: Found, wanted: Wanted, device: Option<u64>) -> Result<()> {
         let Found { path, name, status, before } = found;
-        let opened =
-            self.open(&path, &name, wanted.as_ref()).and_then(|folder| self.thin_out(folder, wanted.is_some()));
-        let folder = match opened {
-            Ok(folder) if self.stack.len() < DEPTH_MOST => folder,
-            Ok(_) => {
-                self.skip_parent(before.as_ref());
-                let error = SnapshotError::Limit { what: "the depth of folders", limit: DEPTH_MOST as u64 };
-                self.failed(&path, &error);
-                return Ok(());
-            }
+        let opened = self.open(&path, &name, &wanted).and_then(|folder| self.thin_out(folder, &wanted));
+        let opened = opened.and_then(|opened| match self.stack.len() < DEPTH_MOST {
+            true => Ok(opened),
+            false => Err(SnapshotError::Limit { what: "the depth of folders", limit: DEPTH_MOST as u64 }),
+        });
+        let (folder, is_thinned) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 self.skip_parent(before.as_ref());
                 self.failed(&path, &error);
+                self.not_met(&path, wanted.children);
                 return Ok(());
             }
         };
         let xattrs = self.xattrs(&path);
         let mut node = node(name, &status, xattrs, NodeKind::Folder { tree: Stream::default() });
-        if wanted.is_some() {
+        if !wanted.is_whole && device.is_none() {
             // Only on the way to what was asked for: what else happens in it must not make an unchanged tree another.
             node.modified = Time::default();
         }
@@ -236,9 +249,9 @@ impl Scanner<'_> {
         self.stats.enter(&mut self.sink, self.namer, path.as_os_str().as_bytes(), depth, status.device)?;
         let parent = before.as_ref().and_then(|before| self.parent.enter(before, depth));
         self.emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path, before })))?;
-        let device = device.or(wanted.is_none().then_some(status.device));
+        let device = device.or(wanted.is_whole.then_some(status.device));
         let (added, captures, scouts) = Default::default();
-        let mut frame = Frame { folder, parent, wanted, device, added, held: None, captures, scouts };
+        let mut frame = Frame { folder, parent, wanted, is_thinned, device, added, held: None, captures, scouts };
         self.claim(&mut frame)?;
         self.stack.push(frame);
         Ok(())
@@ -251,10 +264,9 @@ impl Scanner<'_> {
     }
 
     /// Opens a folder, or takes it from who opened it ahead.
-    fn open(&mut self, path: &Path, name: &[u8], wanted: Option<&Wanted>) -> Result<OpenFolder> {
-        if let Some(wanted) = wanted {
-            let names = wanted.children.keys().map(|name| OsStr::from_bytes(name));
-            return OpenFolder::restricted(path.to_owned(), names);
+    fn open(&mut self, path: &Path, name: &[u8], wanted: &Wanted) -> Result<OpenFolder> {
+        if !wanted.is_whole {
+            return OpenFolder::restricted(path.to_owned(), wanted.names());
         }
         if self.claims.is_claimed(path) {
             return OpenFolder::restricted(path.to_owned(), std::iter::empty());
@@ -277,7 +289,7 @@ impl Scanner<'_> {
 
     /// Has the folders that come next opened ahead, but none that is excluded or claimed.
     fn scout(&mut self) {
-        let is_due = |frame: &Frame| frame.wanted.is_none() && frame.scouts.len() <= SCOUTS / 2;
+        let is_due = |frame: &Frame| frame.wanted.is_whole && frame.scouts.len() <= SCOUTS / 2;
         if self.scouts == SCOUTS_MOST || !self.stack.last().is_some_and(|f| f.folder.has_unseen() && is_due(f)) {
             return;
         }
@@ -287,7 +299,8 @@ impl Scanner<'_> {
             let Some(Ok(status)) = status.filter(|s| s.is_ok_and(|s| s.kind == FileType::Directory)) else { continue };
             let name = name.clone();
             let path = frame.folder.path.join(OsStr::from_bytes(&name));
-            if !self.claims.is_claimed(&path) && !self.is_excluded(&path, &status, frame.device) {
+            let is_left_out = self.is_excluded(&path, &status) || self.is_elsewhere(&status, frame.device);
+            if !self.claims.is_claimed(&path) && !is_left_out {
                 frame.scouts.push_back((name, OpenFolder::ahead(path)));
                 self.scouts += 1;
             }
@@ -295,13 +308,12 @@ impl Scanner<'_> {
         self.stack.push(frame);
     }
 
-    /// A folder that a marker excludes keeps itself and the marker.
-    fn thin_out(&self, folder: OpenFolder, is_restricted: bool) -> Result<OpenFolder> {
-        let marker = self.options.markers.iter().find(|marker| !is_restricted && marker.is_in(&folder));
-        match marker {
-            Some(Marker { name, .. }) => OpenFolder::restricted(folder.path, std::iter::once(name.as_ref())),
-            None => Ok(folder),
-        }
+    /// A folder that a marker excludes keeps itself and the marker, and what was asked for in it. Says whether it is one.
+    fn thin_out(&self, folder: OpenFolder, wanted: &Wanted) -> Result<(OpenFolder, bool)> {
+        let marker = self.options.markers.iter().find(|marker| wanted.is_whole && marker.is_in(&folder));
+        let Some(Marker { name, .. }) = marker else { return Ok((folder, false)) };
+        let names = wanted.names().filter(|asked| *asked != name.as_str()).chain(std::iter::once(name.as_ref()));
+        Ok((OpenFolder::restricted(folder.path, names)?, true))
     }
 
     fn leave(&mut self) -> Result<()> {
@@ -310,11 +322,7 @@ impl Scanner<'_> {
         if let Some(folder) = frame.parent {
             self.parent.leave(folder);
         }
-        for name in frame.wanted.iter().flat_map(|wanted| wanted.children.keys()) {
-            let path = frame.folder.path.join(OsStr::from_bytes(name));
-            let error = SnapshotError::io("look at", &path)(std::io::ErrorKind::NotFound.into());
-            self.failed(&path, &error);
-        }
+        self.not_met(&frame.folder.path, frame.wanted.children);
         for (capture, number, kind, path) in frame.captures {
             self.emitter.emit(Item::Conclude { capture, number, kind, path })?;
         }
@@ -336,6 +344,28 @@ impl Scanner<'_> {
         let name = frame.added.pop_front()?;
         frame.held = listed.filter(|listed| listed.name != name);
         Some(Listed { name, status: None })
+    }
+
+    /// Reports what was asked for in a folder and is not in the snapshot.
+    fn not_met(&mut self, folder: &Path, wanted: BTreeMap<Vec<u8>, Wanted>) {
+        for (name, wanted) in wanted {
+            self.not_there(&folder.join(OsStr::from_bytes(&name)), Some(wanted));
+        }
+    }
+
+    /// The same for what was asked for of one path and in it. Of what an application claims, that decides.
+    fn not_there(&mut self, path: &Path, asked: Option<Wanted>) {
+        let Some(Wanted { is_whole, children }) = asked else { return };
+        if is_whole && !self.claims.is_claimed(path) {
+            let error = Status::of_path(path).err().unwrap_or_else(|| {
+                let source = std::io::Error::other(
+                    "the way to it leads through a link that is stored as one, or a folder that cannot be read",
+                );
+                SnapshotError::Io { action: "store", path: path.to_owned(), source }
+            });
+            self.failed(path, &error);
+        }
+        self.not_met(path, children);
     }
 
     fn xattrs(&mut self, path: &Path) -> Xattrs {
@@ -370,21 +400,22 @@ impl Scanner<'_> {
         let known = frame.parent.as_mut().and_then(|folder| self.parent.find(folder, &listed.name));
         let (before, identity) = known.map_or((None, None), |(node, identity)| (Some(node), identity));
         let before_is_folder = before.as_ref().is_some_and(|node| node.tree().is_some());
-        let wanted = frame.wanted.as_mut().and_then(|wanted| wanted.children.remove(&listed.name));
-        let device = frame.device;
+        let asked = frame.wanted.children.remove(&listed.name);
+        let rules = Rules { is_whole: frame.wanted.is_whole, is_thinned: frame.is_thinned, device: frame.device };
+        let is_root = asked.as_ref().is_some_and(|asked| asked.is_whole);
         let mut entered = false;
         if self.claims.is_claimed(&path) {
-            entered = self.captured(path, &listed.name, before, device)?;
+            self.roots_found += usize::from(is_root);
+            entered = self.captured(path, &listed.name, before, rules.device, asked.unwrap_or_default())?;
         } else {
             match listed.status {
                 // It vanished between listing and looking: as if it had never been there, unless it was asked for.
-                None if wanted.is_none() => {}
-                None => self.failed(&path, &SnapshotError::io("look at", &path)(std::io::ErrorKind::NotFound.into())),
+                None => self.not_there(&path, asked),
                 Some(Err(e)) => self.failed(&path, &SnapshotError::io("look at", &path)(e.into())),
                 Some(Ok(status)) => {
-                    self.roots_found += usize::from(wanted.as_ref().is_some_and(|wanted| wanted.is_whole));
+                    self.roots_found += usize::from(is_root);
                     let is_folder = status.kind == FileType::Directory;
-                    if wanted.is_some() || !self.is_excluded(&path, &status, device) {
+                    if let Some((wanted, device)) = self.taken(&path, &status, asked, &rules) {
                         let before = before.filter(|node| (node.tree().is_some()) == is_folder);
                         entered = is_folder && before.is_some();
                         self.found(Found { path, name: listed.name, status, before }, identity, wanted, device)?;
@@ -398,25 +429,48 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn is_excluded(&self, path: &Path, status: &Status, device: Option<u64>) -> bool {
+    /// What is taken of an entry, if anything, and the device that it stays on.
+    fn taken(
+        &self,
+        path: &Path,
+        status: &Status,
+        asked: Option<Wanted>,
+        rules: &Rules,
+    ) -> Option<(Wanted, Option<u64>)> {
+        let (is_asked, mut wanted) = (asked.is_some(), asked.unwrap_or_default());
+        if wanted.is_whole || (is_asked && !rules.is_whole) {
+            return Some((wanted, None));
+        }
+        let is_excluded = self.is_excluded(path, status) || (is_asked && rules.is_thinned);
+        // Where another file system is mounted, an empty folder is kept, as there is one beneath it.
+        let is_elsewhere = self.is_elsewhere(status, rules.device);
+        wanted.is_whole = !is_excluded && !is_elsewhere;
+        let device = rules.device.filter(|_| !is_excluded);
+        (is_asked || !is_excluded).then_some((wanted, device))
+    }
+
+    fn is_elsewhere(&self, status: &Status, device: Option<u64>) -> bool {
         let is_folder = status.kind == FileType::Directory;
-        let elsewhere =
-            self.options.one_file_system && is_folder && device.is_some_and(|device| device != status.device);
+        self.options.one_file_system && is_folder && device.is_some_and(|device| device != status.device)
+    }
+
+    fn is_excluded(&self, path: &Path, status: &Status) -> bool {
+        let is_folder = status.kind == FileType::Directory;
         let too_large = status.kind == FileType::RegularFile
             && self.options.exclude_larger_than.is_some_and(|most| status.bytes > most);
         let own = is_folder && self.forbidden.contains(&(status.device, status.inode));
-        elsewhere || too_large || own || (self.options.is_excluded)(path, is_folder)
+        too_large || own || (self.options.is_excluded)(path, is_folder)
     }
 
     fn found(
         &mut self,
         mut found: Found,
         identity: Option<Identity>,
-        wanted: Option<Wanted>,
+        wanted: Wanted,
         device: Option<u64>,
     ) -> Result<()> {
         // A link on the way to what was asked for is followed, as the system follows it: the user named the way.
-        if found.status.kind == FileType::Symlink && wanted.as_ref().is_some_and(|wanted| !wanted.is_whole) {
+        if found.status.kind == FileType::Symlink && !wanted.is_whole {
             match Status::of_target(&found.path) {
                 Ok(status) => found.status = status,
                 Err(error) => {
@@ -425,10 +479,21 @@ impl Scanner<'_> {
                 }
             }
         }
+        if found.status.kind != FileType::Directory {
+            let is_whole = wanted.is_whole;
+            self.not_met(&found.path, wanted.children);
+            return if is_whole { self.leaf(found, identity) } else { Ok(()) };
+        }
+        match self.is_forbidden(&found) {
+            true => Ok(()),
+            false => self.enter(found, wanted, device),
+        }
+    }
+
+    /// What is no folder.
+    fn leaf(&mut self, found: Found, identity: Option<Identity>) -> Result<()> {
         let special_device = found.status.special_device;
         match found.status.kind {
-            FileType::Directory if self.is_forbidden(&found) => Ok(()),
-            FileType::Directory => self.enter(found, wanted, device),
             FileType::RegularFile => self.file(found, identity),
             FileType::Symlink => self.symlink(found),
             FileType::Fifo => self.special(found, NodeKind::Fifo),
@@ -578,12 +643,20 @@ impl Scanner<'_> {
 
     /// A claimed path: what the capture yields for it or in it, or nothing. Says whether a folder of the parent was
     /// entered.
-    fn captured(&mut self, path: PathBuf, name: &[u8], before: Option<Node>, device: Option<u64>) -> Result<bool> {
-        match self.claims.take(&path) {
-            Some(taken) => self.captured_file(path, name, taken, before).map(|()| false),
-            None if self.claims.has_names(&path) => self.claimed_folder(path, name, before, device),
-            None => Ok(false),
+    fn captured(
+        &mut self,
+        path: PathBuf,
+        name: &[u8],
+        before: Option<Node>,
+        device: Option<u64>,
+        asked: Wanted,
+    ) -> Result<bool> {
+        let taken = self.claims.take(&path);
+        if taken.is_none() && self.claims.has_names(&path) {
+            return self.claimed_folder(path, name, before, device, asked);
         }
+        self.not_met(&path, asked.children);
+        taken.map_or(Ok(()), |taken| self.captured_file(path, name, taken, before)).map(|()| false)
     }
 
     /// A folder of which only what a capture yields is taken; a link to one becomes one.
@@ -593,6 +666,7 @@ impl Scanner<'_> {
         name: &[u8],
         before: Option<Node>,
         device: Option<u64>,
+        asked: Wanted,
     ) -> Result<bool> {
         let status = match Status::of_target(&path) {
             Ok(status) => status,
@@ -603,7 +677,8 @@ impl Scanner<'_> {
         };
         let before = before.filter(|node| node.tree().is_some());
         let is_known = before.is_some();
-        self.enter(Found { path, name: name.to_vec(), status, before }, None, device)?;
+        let wanted = Wanted { is_whole: true, ..asked };
+        self.enter(Found { path, name: name.to_vec(), status, before }, wanted, device)?;
         Ok(is_known)
     }
 

@@ -334,8 +334,66 @@ fn a_link_on_the_way_is_followed_and_one_that_was_asked_for_is_stored() {
     assert_eq!(told, Vec::<String>::new());
     let content = home.content(&outcome.unwrap().snapshot);
     assert_eq!(content.keys().map(String::as_str).collect::<Vec<_>>(), ["/link/a/x", "/link2"]);
-    let (_, told) = home.run_with(|options| options.paths = vec![home.source().join("link/b"), home.source()]);
-    assert_eq!(told, Vec::<String>::new(), "what is asked for whole covers what is asked for in it");
+    // Stored as a link it cannot be the way to something too, which is said.
+    for through in [home.source(), home.source().join("link")] {
+        let (outcome, told) = home.run_with(|options| options.paths = vec![home.source().join("link/a/x"), through]);
+        assert!(outcome.unwrap().snapshot.statistics.errors == 1 && told.len() == 1, "{told:?}");
+        assert!(told[0].contains("link/a/x: cannot store"), "{told:?}");
+    }
+}
+
+#[test]
+fn every_given_path_is_a_root_of_its_own_also_beneath_another() {
+    let home = home();
+    for name in ["a", "skip/deep/f", "skip/other", "thin/.skip", "thin/gone", "thin/keep/gone", "thin/keep/k"] {
+        home.write(name, b"x");
+    }
+    let (outcome, told) = home.run_with(|options| {
+        let given = ["", "a", "skip/deep", "thin/keep/k", "missing/m", "a/b/c", "skip/none"];
+        options.paths = given.map(|name| home.source().join(name)).to_vec();
+        options.is_excluded = &|path, _| path.ends_with("skip") || path.ends_with("deep");
+        options.markers = vec![Marker { name: ".skip".into(), header: None }];
+    });
+    let content = home.content(&outcome.unwrap().snapshot);
+    assert!(content.keys().eq(["/a", "/skip/deep/f", "/thin/.skip", "/thin/keep/k"]), "{content:?}");
+    let missing = ["/a/b/c", "/missing/m", "/skip/none"];
+    assert_eq!(told.len(), missing.len(), "{told:?}");
+    assert!(missing.iter().all(|path| told.iter().any(|told| told.ends_with(path))), "{told:?}");
+}
+
+#[test]
+fn on_one_file_system_is_each_given_path_and_what_is_mounted_beneath_is_an_empty_folder() {
+    let (outside, inside) = (Path::new("/dev"), Path::new("/dev/shm"));
+    let device = |path| Status::of_path(path).unwrap().device;
+    let Ok(mounted) = tempfile::tempdir_in(inside) else { return };
+    if device(outside) == device(inside) {
+        return;
+    }
+    fs::write(mounted.path().join("f"), b"x").unwrap();
+    let home = home();
+    for (given, are_stored) in [(None, false), (Some(""), true), (Some("f"), true)] {
+        let (outcome, told) = home.run_with(|options| {
+            options.paths = vec![outside.to_owned()];
+            options.paths.extend(given.map(|name| mounted.path().join(name).components().collect()));
+            options.one_file_system = true;
+            options.is_excluded = &|path, _| !path.starts_with("/dev/shm");
+        });
+        let snapshot = outcome.unwrap().snapshot;
+        assert_eq!(told, Vec::<String>::new());
+        let mut reader = home.repository.reader().unwrap();
+        let mut at = Some(snapshot.root);
+        for name in mounted.path().join("f").iter().skip(1) {
+            let is_shm = at.as_ref().is_some_and(|node| node.name == b"shm");
+            let Some(tree) = at.as_ref().and_then(Node::tree) else { panic!("{at:?}") };
+            let found = crate::tree::find(&mut reader, tree, name.as_bytes()).unwrap();
+            assert_eq!(found.is_some(), !is_shm || are_stored);
+            at = found;
+            if at.is_none() {
+                break;
+            }
+        }
+        assert_eq!(at.is_some(), are_stored);
+    }
 }
 
 #[test]
@@ -482,9 +540,12 @@ fn a_capture_decides_what_is_stored_for_what_it_claims() {
     let again = again.unwrap();
     assert_eq!(home.content(&again.snapshot), content);
     assert!(again.snapshot.applications[0].detail.contains("Some"), "the state comes back");
+    // The main file alone is something to back up.
+    let (alone, told) = with_pretend(&home, false, |options| options.paths = vec![home.source().join("x/db.app")]);
+    assert!(home.content(&alone.unwrap().snapshot).contains_key("/x/db.app") && told.is_empty(), "{told:?}");
     let (refused, _) = with_pretend(&home, false, |options| options.require_app_ok = true);
     assert!(matches!(refused, Err(SnapshotError::AppNotConsistent { .. })));
-    assert_eq!(home.storage.list(Area::Snapshots).unwrap().len(), 2);
+    assert_eq!(home.storage.list(Area::Snapshots).unwrap().len(), 3);
 }
 
 #[test]
