@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -387,4 +388,36 @@ fn on_the_worst_day_the_guide_leads_to_a_clean_check() {
     assert!(ids.len() == 3 && ids.contains(&second) && ids.contains(&home.snapshot), "{ids:?}");
     home.assert_whole();
     assert_same(&fingerprint(&home.tree()), &fingerprint(&home.restore(&second)));
+}
+
+/// As after one backup by another user. Root may read everything, unless it gives that right away.
+#[test]
+fn what_may_not_be_read_is_not_called_damaged_and_nothing_is_repaired_meanwhile() {
+    let home = home();
+    home.check(true, 0);
+    let powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
+    let treering = match rustix::process::geteuid().is_root() {
+        true => home.treering.through(&powerless),
+        false => home.treering.through(&[]),
+    };
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let copy = home.treering.repository().join("copy/config");
+    let objects = ["snapshots", "records"].map(|area| home.objects(area).remove(0));
+    for path in [home.pack(1), home.pack(2), copy.clone()].into_iter().chain(objects) {
+        let before = home.listing();
+        mode(&path, 0o000);
+        let checked = run(&mut treering.command("check")).expect(1);
+        assert!(checked.stderr.contains("Permission denied") && checked.stderr.contains("chown"), "{checked}");
+        run(treering.command("check").arg("--packs")).expect(1);
+        if path != copy {
+            for arguments in [&["repair", "packs"][..], &["repair", "packs", "--read-data"], &["repair", "snapshots"]] {
+                let ran = run(treering.command(arguments[0]).args(&arguments[1..])).expect(1);
+                assert!(ran.stderr.contains("Permission denied") && ran.stderr.contains("chown"), "{ran}");
+            }
+            run(&mut treering.command("prune")).expect(1);
+        }
+        mode(&path, 0o600);
+        assert_eq!(home.listing(), before, "{}", path.display());
+    }
+    home.assert_whole();
 }

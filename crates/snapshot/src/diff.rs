@@ -16,7 +16,7 @@ use treering_store::ChunkReader;
 
 use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
-use crate::known::damage;
+use crate::known::unread;
 use crate::list::{Flow, next_node, too_deep, walk_within};
 use crate::node::{Node, NodeKind};
 use crate::record::Snapshot;
@@ -278,7 +278,7 @@ impl<V: FnMut(&Change<'_>)> Differ<'_, '_, V> {
             }
             Err(e) => {
                 let what = self.path.display().to_string();
-                self.report.damaged.push((self.path.clone(), SnapshotError::damaged(what, damage(e)?)));
+                self.report.damaged.push((self.path.clone(), SnapshotError::damaged(what, unread(e)?)));
             }
         }
         Ok(())

@@ -57,6 +57,13 @@ pub enum SnapshotError {
         /// Which.
         records: Vec<String>,
     },
+    /// Packs or records are there and could not be got at, so nobody knows whether they are whole, and nothing is done that
+    /// takes for lost what is in them.
+    #[error("{}", out_of_reach(.objects))]
+    OutOfReach {
+        /// What happened, for each of them.
+        objects: Vec<String>,
+    },
     /// More than one snapshot fits.
     #[error("{prefix} is the beginning of {} snapshots: {}", .matches.len(), .matches.join(", "))]
     Ambiguous {
@@ -246,6 +253,16 @@ pub enum SnapshotError {
     /// A worker thread died.
     #[error("a worker thread ended unexpectedly")]
     WorkerLost,
+}
+
+/// The first, and how many more there are.
+fn out_of_reach(objects: &[String]) -> String {
+    let first = objects.first().map_or("", String::as_str);
+    match objects.len() {
+        0 | 1 => first.to_owned(),
+        2 => format!("{first}; and one more file of the repository"),
+        all => format!("{first}; and {} more files of the repository", all - 1),
+    }
 }
 
 /// An error and its causes, in one line.

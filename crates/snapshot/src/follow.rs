@@ -19,7 +19,7 @@ use treering_store::{ChunkReader, FindingPlace, StoreError};
 
 use crate::check::{Affected, Findings, Severity};
 use crate::error::{Result, SnapshotError};
-use crate::known::{Bits, KnownChunks, damage};
+use crate::known::{Bits, KnownChunks, is_out_of_reach, unread};
 use crate::node::{Node, NodeKind};
 use crate::progress::Progress;
 use crate::record::{Snapshot, SnapshotName};
@@ -179,7 +179,8 @@ impl<'a, 'r> Follower<'a, 'r> {
             None if self.known.is_complete() => false,
             _ => self.reader.get(ChunkKind::SnapshotCopy, id).is_ok(),
         };
-        if !is_there {
+        // It may be in a pack that could not be got at, which is reported.
+        if !is_there && self.known.out_of_reach.is_empty() {
             let affected = Affected { snapshot: Some(name), path: None };
             let detail = "it cannot be read from any pack";
             self.findings.add(FindingPlace::SnapshotCopy(name), Severity::Repairable, detail, affected);
@@ -402,8 +403,16 @@ impl<'a, 'r> Follower<'a, 'r> {
         let is_nowhere = matches!(error, SnapshotError::Store(StoreError::ChunkMissing { .. }));
         let pack = of.row().filter(|_| !is_nowhere).and_then(|row| self.known.pack_at(row));
         let place = pack.map_or(FindingPlace::Chunk(*id), |pack| FindingPlace::Pack(pack.name));
-        let detail = if is_nowhere { "it is in no pack".into() } else { damage(error)? };
-        self.hit(place, severity, &detail);
+        match self.known.out_of_reach.first() {
+            // What is nowhere else may be in one that could not be got at.
+            Some(found) if pack.is_none() => {
+                let (place, detail) = (found.place.clone(), found.detail.clone());
+                self.hit(place, Severity::OutOfReach, &detail);
+            }
+            _ if is_out_of_reach(&error) => self.hit(place, Severity::OutOfReach, &unread(error)?),
+            _ if is_nowhere => self.hit(place, severity, "it is in no pack"),
+            _ => self.hit(place, severity, &unread(error)?),
+        }
         self.set_damaged(of);
         Ok(())
     }
@@ -424,7 +433,8 @@ impl<'a, 'r> Follower<'a, 'r> {
     }
 
     fn hit(&mut self, place: FindingPlace, severity: Severity, detail: &str) {
-        let path: Option<&Path> = (severity == Severity::Damage).then_some(&self.path);
+        let is_of_files = matches!(severity, Severity::Damage | Severity::OutOfReach);
+        let path: Option<&Path> = is_of_files.then_some(&self.path);
         (self.hits, self.last_hit) = (self.hits + 1, path.map(|_| place.clone()));
         self.findings.add(place, severity, detail, Affected { snapshot: self.snapshot, path });
     }

@@ -11,7 +11,7 @@ use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
 use treering_store::{Finding, FindingPlace, PackContents, PackKind, PackName, PackRows, Repository, StoreError};
 
-use crate::error::{Result, SnapshotError};
+use crate::error::{Result, SnapshotError, with_causes};
 use crate::progress::Progress;
 
 /// Packs whose trailers are in memory at once, decoded: 5 MB each at most.
@@ -82,6 +82,8 @@ pub(crate) struct KnownChunks {
     pub(crate) copies: Vec<ChunkId>,
     /// Packs whose trailers cannot be read, and why.
     pub(crate) damaged: Vec<Finding>,
+    /// Packs that could not be got at, and why: what is nowhere else may be in one of them.
+    pub(crate) out_of_reach: Vec<Finding>,
 }
 
 impl KnownChunks {
@@ -169,7 +171,10 @@ impl KnownChunks {
                 self.copies.extend(copies.map(|(id, _, _)| *id));
                 self.rows.extend(chunks.iter().map(|(id, kind, raw_len)| Row::new(id, *kind, *raw_len, number)));
             }
-            Err(e) => self.damaged.push(Finding::new(FindingPlace::Pack(name), damage(e.into())?)),
+            Err(e) => {
+                let found = Finding::unread(FindingPlace::Pack(name), e)?;
+                if found.is_out_of_reach { &mut self.out_of_reach } else { &mut self.damaged }.push(found);
+            }
         }
         self.packs.push(pack);
         Ok(())
@@ -178,6 +183,15 @@ impl KnownChunks {
     /// What the index should have.
     pub(crate) fn pack_rows(&self) -> Vec<(PackName, PackRows)> {
         self.packs.iter().filter_map(|pack| Some((pack.name, pack.rows?))).collect()
+    }
+
+    /// For whoever takes for lost what is in no pack.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::OutOfReach`] if a pack could not be got at.
+    pub(crate) fn refuse_out_of_reach(&self) -> Result<()> {
+        refuse(self.out_of_reach.iter().map(|found| found.detail.clone()).collect())
     }
 
     /// Whether what a finding is about is there, as far as it is a pack.
@@ -244,8 +258,31 @@ impl KnownChunks {
     }
 }
 
-/// What is wrong, in words; an error that is not about what was read goes on.
+/// For whoever takes for lost, or deletes because of, what is not there: everything must be within reach.
+///
+/// # Errors
+///
+/// [`SnapshotError::OutOfReach`] if a pack or a record is there and could not be got at.
+pub(crate) fn refuse_out_of_reach(repository: &Repository) -> Result<()> {
+    refuse(repository.out_of_reach()?.iter().map(|error| with_causes(error)).collect())
+}
+
+fn refuse(objects: Vec<String>) -> Result<()> {
+    if objects.is_empty() { Ok(()) } else { Err(SnapshotError::OutOfReach { objects }) }
+}
+
+/// What is wrong with what was read, in words; an error that is not about it goes on, also that it could not be got at.
 pub(crate) fn damage(error: SnapshotError) -> Result<String> {
+    if is_out_of_reach(&error) { Err(error) } else { unread(error) }
+}
+
+/// Whether something could not be got at, so that nobody knows whether it is whole.
+pub(crate) fn is_out_of_reach(error: &SnapshotError) -> bool {
+    matches!(error, SnapshotError::Store(error) if error.is_out_of_reach())
+}
+
+/// Why something could not be read, in words: for whoever goes on without it. An error that is not about it goes on.
+pub(crate) fn unread(error: SnapshotError) -> Result<String> {
     use StoreError as E;
     match &error {
         SnapshotError::Damaged { .. } => Ok(error.to_string()),
@@ -317,8 +354,7 @@ mod tests {
             // One lies in two packs.
             rows.extend((length > 0).then(|| Row::new(&id(0, 1), ChunkKind::Data, 0, 1)));
             rows.sort_unstable();
-            let (starts, packs, copies, damaged) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            let mut known = KnownChunks { rows, starts, packs, copies, damaged };
+            let mut known = KnownChunks { rows, ..KnownChunks::default() };
             known.find_starts();
             for number in 0..length {
                 let at = known.find(&id(number, 1)).unwrap();

@@ -15,7 +15,7 @@ use treering_store::ChunkReader;
 
 use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
-use crate::known::damage;
+use crate::known::unread;
 use crate::node::Node;
 use crate::record::Snapshot;
 use crate::stream::Stream;
@@ -115,7 +115,7 @@ pub(crate) fn next_node(
     match allowance.read_next(tree, reader) {
         Ok(node) => Ok(node),
         Err(e) => {
-            let detail = damage(e)?;
+            let detail = unread(e)?;
             damaged.push((path.to_owned(), SnapshotError::damaged(path.display().to_string(), detail)));
             *tree = TreeReader::new(&Stream::default());
             Ok(None)

@@ -108,14 +108,14 @@ pub(crate) fn any_chunk(
     reader: &mut ChunkReader<'_>,
     stream: &Stream,
     leaf: ChunkKind,
-    mut is_wanted: impl FnMut(&mut ChunkReader<'_>, ChunkKind, &ChunkId) -> bool,
+    mut is_wanted: impl FnMut(&mut ChunkReader<'_>, ChunkKind, &ChunkId) -> Result<bool>,
 ) -> Result<bool> {
     let mut stack: Vec<(u8, Extent)> = stream.extents.iter().map(|extent| (stream.level, *extent)).collect();
     let mut seen = HashSet::new();
     while let Some((level, extent)) = stack.pop() {
         let Some(id) = extent.chunk().filter(|id| level == 0 || seen.insert((level, *id))) else { continue };
         let kind = if level > 0 { ChunkKind::List } else { leaf };
-        if is_wanted(reader, kind, &id) {
+        if is_wanted(reader, kind, &id)? {
             return Ok(true);
         }
         if level > 0 {

@@ -107,7 +107,7 @@ fn packs_of(
     follower.follow(*name, snapshot)?;
     follower.follow_copy(*name, &repository.namer().id(ChunkKind::SnapshotCopy, &forgotten.bytes))?;
     let (seen, _) = follower.into_marks();
-    if let Some(damage) = findings.list.iter().find(|finding| finding.severity == Severity::Damage) {
+    if let Some(damage) = findings.list.iter().find(|finding| finding.breaks()) {
         return Err(SnapshotError::CannotBringBack { snapshot: *name, detail: describe(damage) });
     }
     let has_copy = findings.list.iter().all(|finding| finding.severity != Severity::Repairable);

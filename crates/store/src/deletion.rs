@@ -78,14 +78,37 @@ impl Repository {
         }
     }
 
+    /// What is there and cannot be got at, of packs, snapshots and records: whoever takes for lost what cannot be read asks
+    /// this first. Each with the reason.
+    ///
+    /// # Errors
+    ///
+    /// If a listing may be incomplete.
+    pub fn out_of_reach(&self) -> Result<Vec<StoreError>> {
+        let mut found = Vec::new();
+        for area in [Area::Packs, Area::Snapshots, Area::Records] {
+            for listed in self.storage().list(area)? {
+                let opened = self.storage().open(area, &listed.name);
+                found.extend(opened.err().filter(StoreError::is_out_of_reach));
+            }
+        }
+        Ok(found)
+    }
+
     /// Records of the area that cannot be read: each may have kept a forgotten snapshot.
     ///
     /// # Errors
     ///
-    /// If records cannot be listed.
+    /// If records cannot be listed, or one cannot be got at.
     pub fn list_damaged_records(&self) -> Result<Vec<RecordName>> {
-        let mut damaged = self.list_records(Area::Records)?;
-        damaged.retain(|name| matches!(self.read_record(Area::Records, *name), Err(e) if e.is_damage()));
+        let mut damaged = Vec::new();
+        for name in self.list_records(Area::Records)? {
+            match self.read_record(Area::Records, name) {
+                Err(e) if e.is_out_of_reach() => return Err(e),
+                Err(e) if e.is_damage() => damaged.push(name),
+                _ => {}
+            }
+        }
         Ok(damaged)
     }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use treering_chunk::ChunkId;
 
 use crate::record::RecordName;
@@ -185,6 +186,14 @@ pub enum StoreError {
     Entropy(#[source] getrandom::Error),
 }
 
+/// What the kernel says when a disk or file system has lost what it should read.
+const DISK_ERRORS: [i32; 4] = [
+    Errno::IO.raw_os_error(),
+    Errno::BADMSG.raw_os_error(),
+    Errno::NODATA.raw_os_error(),
+    Errno::UCLEAN.raw_os_error(),
+];
+
 /// The most names that a message has.
 const NAMES_SHOWN: usize = 8;
 
@@ -217,7 +226,21 @@ impl StoreError {
 
     /// Whether this says something about the object that was read, and not about those who read it.
     pub(crate) fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Unsupported { .. } | Self::Io { .. }) && !self.is_out_of_space()
+        matches!(self, Self::Damaged { .. } | Self::Unsupported { .. } | Self::Io { .. })
+            && !self.is_out_of_space()
+            && !self.is_out_of_reach()
+    }
+
+    /// Whether an object could not be got at, for want of a permission, of file handles or of a way to the disk: nobody
+    /// knows then whether it is whole, and nothing must be built on its not being there. What a disk has under its name and
+    /// cannot read, or what is shorter than it was, is damage.
+    pub fn is_out_of_reach(&self) -> bool {
+        let Self::Io { action, source, .. } = self else { return false };
+        let is_lost_in_reading = *action == "read"
+            && (source.kind() == io::ErrorKind::UnexpectedEof
+                || source.raw_os_error().is_some_and(|code| DISK_ERRORS.contains(&code)));
+        let is_no_file = source.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+        !is_lost_in_reading && !is_no_file && !self.is_out_of_space()
     }
 
     /// Whether the index failed, and not for want of room: it can be made anew.
@@ -239,5 +262,38 @@ impl StoreError {
             Self::Poisoned { out_of_space, .. } => *out_of_space,
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_opened_is_not_called_damaged() {
+        let io = |action, code| StoreError::Io {
+            action,
+            path: "/r/pack".into(),
+            source: io::Error::from_raw_os_error(code),
+        };
+        for (action, error) in [
+            ("open", Errno::ACCESS),
+            ("open", Errno::MFILE),
+            ("open", Errno::STALE),
+            ("open", Errno::IO),
+            ("look at", Errno::PERM),
+            ("read", Errno::ACCESS),
+            ("read", Errno::STALE),
+        ] {
+            let error = io(action, error.raw_os_error());
+            assert!(error.is_out_of_reach() && !error.is_damage(), "{error:?}");
+        }
+        for (action, error) in [("read", Errno::IO), ("read", Errno::UCLEAN), ("open", Errno::NXIO)] {
+            let error = io(action, error.raw_os_error());
+            assert!(!error.is_out_of_reach() && error.is_damage(), "{error:?}");
+        }
+        let cut_short = StoreError::io("read", "/r/pack")(io::ErrorKind::UnexpectedEof.into());
+        assert!(cut_short.is_damage());
+        assert!(!io("open", Errno::NOSPC.raw_os_error()).is_damage());
     }
 }

@@ -24,6 +24,8 @@ pub struct Finding {
     pub place: FindingPlace,
     /// What is wrong.
     pub detail: String,
+    /// Whether the object could not be got at, so that nobody knows whether anything is wrong with it.
+    pub is_out_of_reach: bool,
 }
 
 /// Where damage was found.
@@ -73,17 +75,33 @@ impl std::fmt::Display for FindingPlace {
 impl Finding {
     /// A finding.
     pub fn new(place: FindingPlace, detail: impl Into<String>) -> Self {
-        Self { place, detail: detail.into() }
+        Self { place, detail: detail.into(), is_out_of_reach: false }
+    }
+
+    /// What is said of an object that could not be read; an error that is not about it goes on.
+    ///
+    /// # Errors
+    ///
+    /// That error.
+    pub fn unread(place: FindingPlace, error: StoreError) -> Result<Self> {
+        let detail = match &error {
+            StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
+                error.to_string()
+            }
+            StoreError::Io { source, .. } => format!("{error}: {source}"),
+            _ => return Err(error),
+        };
+        Ok(Self { place, detail, is_out_of_reach: error.is_out_of_reach() })
     }
 }
 
-/// What is wrong, for a finding; an error that is not about the object goes on.
+/// What is wrong with an object, for a finding; an error that is not about the object goes on.
 fn finding_detail(error: StoreError) -> Result<String> {
     match error {
         StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
             Ok(error.to_string())
         }
-        StoreError::Io { ref source, .. } => Ok(format!("{error}: {source}")),
+        StoreError::Io { ref source, .. } if !error.is_out_of_reach() => Ok(format!("{error}: {source}")),
         other => Err(other),
     }
 }
@@ -97,11 +115,13 @@ impl Repository {
     pub fn check_config(&self) -> Result<Vec<Finding>> {
         let (mut findings, expected) = (Vec::new(), self.config().encode(self.keys()));
         for (area, which) in [(Area::Config, "first"), (Area::ConfigCopy, "second")] {
-            let same = self.storage().read(area, "config", expected.len() + 1).map(|bytes| bytes == expected);
-            if !matches!(same, Ok(true)) {
-                let why = same.map_or_else(|e| e.to_string(), |_| "it differs from the one in use".into());
-                findings.push(Finding::new(FindingPlace::Config, format!("its {which} copy cannot be used: {why}")));
-            }
+            let mut found = match self.storage().read(area, "config", expected.len() + 1) {
+                Ok(bytes) if bytes == expected => continue,
+                Ok(_) => Finding::new(FindingPlace::Config, "it differs from the one in use"),
+                Err(e) => Finding::unread(FindingPlace::Config, e)?,
+            };
+            found.detail = format!("its {which} copy cannot be used: {}", found.detail);
+            findings.push(found);
         }
         findings.extend(names::check_keys(&**self.storage())?);
         findings.extend(names::check_folders(&**self.storage())?);

@@ -74,10 +74,10 @@ fn check_names(context: &Context) -> Outcome {
         context.printer.note(Verbosity::Normal, &format!("compared {packs} with {bytes}, and {records}"))?;
     }
     match verdict(context.printer, &report) {
-        Err(failure) => Err(failure
+        Err(failure) if report.is_any_wrong => Err(failure
             .safe("What is not named has the bytes that it was stored with.")
             .next("Run `treering check` with a key to see which snapshots and files are affected.")),
-        sound => sound,
+        other => other,
     }
 }
 
@@ -228,6 +228,12 @@ fn verdict(printer: Printer, report: &CheckReport) -> Outcome {
     let errors = report.num_errors();
     if errors == 0 {
         return printer.note(Verbosity::Normal, "no errors were found");
+    }
+    if !report.is_any_wrong {
+        let happened = format!("{} could not be read by this user or now", table::count(errors, "file"));
+        return Err(Failure::new(Kind::Failed, happened)
+            .safe("Nobody knows whether they are whole. Nothing else is wrong.")
+            .next("What to do is said with each."));
     }
     let sound = report.snapshots.saturating_sub(report.affected.len() as u64);
     let failure = Failure::new(Kind::Damaged, format!("the check found {}", table::count(errors, "error")));

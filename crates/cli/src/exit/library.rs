@@ -77,6 +77,10 @@ fn safe_of_store(error: &StoreError) -> Option<&'static str> {
 fn advice_of_store(error: &StoreError) -> Option<&'static str> {
     Some(match error {
         _ if error.is_out_of_space() => FREE_SPACE,
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "Run treering as the user that the repository belongs to, or give the repository to the one that runs it \
+             (`chown -R`)."
+        }
         StoreError::NoRepository { .. } => {
             "Check -r and TREERING_REPOSITORY, or make a new repository with `treering init`."
         }
@@ -143,6 +147,7 @@ fn safe_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         | SnapshotError::TooMuch { .. }
         | SnapshotError::CannotBringBack { .. }
         | SnapshotError::Unreadable { .. } => Some("Nothing was changed."),
+        SnapshotError::OutOfReach { .. } => Some("It may be whole, so nothing that is stored was changed."),
         SnapshotError::KeepsNothing { .. } | SnapshotError::LastGood { .. } => Some("Nothing was dropped."),
         SnapshotError::InUse { .. }
         | SnapshotError::NotBroughtBack { .. }
@@ -174,6 +179,10 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         SnapshotError::RecordsUnreadable { .. } => {
             "Run `treering repair snapshots`: it moves them aside, and what they may have kept counts as forgotten again, \
              as far as there are second copies. `treering undelete` lists it then."
+        }
+        SnapshotError::OutOfReach { .. } => {
+            "Let the user that runs treering read it (`chown`, `chmod`), or run treering as a user who may; otherwise mend \
+             what keeps it from being opened. A file that is gone for good must not be there."
         }
         SnapshotError::Ambiguous { .. } => "Give more digits.",
         SnapshotError::NoPath { .. } => "`treering ls` lists what is in a snapshot.",

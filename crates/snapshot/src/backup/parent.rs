@@ -65,7 +65,7 @@ impl<'r> Parent<'r> {
 
     /// Whether content of the parent refers to a chunk that is lost, or cannot be followed.
     pub(super) fn lacks(&mut self, content: &Stream, mut is_lost: impl FnMut(&ChunkId) -> bool) -> bool {
-        any_chunk(&mut self.reader, content, ChunkKind::Data, |_, _, id| is_lost(id)).unwrap_or(true)
+        any_chunk(&mut self.reader, content, ChunkKind::Data, |_, _, id| Ok(is_lost(id))).unwrap_or(true)
     }
 
     /// Whether some of the trees that were followed could not be read.

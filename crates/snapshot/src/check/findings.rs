@@ -24,6 +24,8 @@ pub enum Severity {
     Note,
     /// Nothing is wrong; space can be freed.
     Leftover,
+    /// Something could not be got at, so that nobody knows whether anything is wrong with it.
+    OutOfReach,
     /// Something is wrong, and no byte of any file is lost by it.
     Repairable,
     /// Something that was backed up, or may have been, cannot be read.
@@ -60,10 +62,15 @@ impl CheckFinding {
         self.severity > Severity::Leftover
     }
 
+    /// Whether what it is about cannot be read, so that whatever needs it is not whole.
+    pub(crate) fn breaks(&self) -> bool {
+        matches!(self.severity, Severity::Damage | Severity::OutOfReach)
+    }
+
     /// The pack that is damaged, if one is.
     pub(super) fn broken_pack(&self) -> Option<PackName> {
         match self.place {
-            FindingPlace::Pack(name) if self.is_error() => Some(name),
+            FindingPlace::Pack(name) if self.severity > Severity::OutOfReach => Some(name),
             _ => None,
         }
     }
@@ -71,6 +78,10 @@ impl CheckFinding {
     /// What can be done about it.
     pub fn suggestion(&self) -> &'static str {
         match (&self.place, self.severity) {
+            (_, Severity::OutOfReach) => {
+                "nothing is to be repaired as long as it may be whole: let the user that runs treering read it (`chown`, \
+                 `chmod`), or run treering as a user who may; otherwise mend what keeps it from being opened; then check again"
+            }
             (FindingPlace::SnapshotCopy(_), Severity::Note) => {
                 "`treering repair snapshots --dry-run` says whether the snapshot is whole and would be brought back"
             }
@@ -159,15 +170,18 @@ pub(crate) struct Findings {
     by_place: HashMap<FindingPlace, usize>,
     /// Met beyond what is kept.
     pub(crate) omitted: u64,
-    /// Snapshots that have damage.
+    /// Snapshots that have damage, or need what could not be got at.
     pub(crate) affected: BTreeSet<SnapshotName>,
+    /// Whether there is an error besides what could not be got at.
+    pub(crate) is_any_wrong: bool,
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, place: FindingPlace, severity: Severity, detail: &str, affected: Affected<'_>) {
-        if severity == Severity::Damage {
+        if matches!(severity, Severity::Damage | Severity::OutOfReach) {
             self.affected.extend(affected.snapshot);
         }
+        self.is_any_wrong |= severity > Severity::OutOfReach;
         let known = self.by_place.get(&place).copied();
         if known.is_none() && self.list.len() >= FINDINGS_MOST {
             self.omitted += u64::from(severity > Severity::Leftover);
@@ -219,6 +233,7 @@ impl Findings {
     pub(crate) fn add_store(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             let severity = match finding.place {
+                _ if finding.is_out_of_reach => Severity::OutOfReach,
                 FindingPlace::Config
                 | FindingPlace::Key(_)
                 | FindingPlace::LostKey(_)

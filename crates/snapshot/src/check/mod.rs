@@ -64,8 +64,10 @@ pub struct CheckReport {
     pub findings: Vec<CheckFinding>,
     /// How often something was met that is not among them: [`FINDINGS_MOST`].
     pub omitted: u64,
-    /// All snapshots that have damage, by name.
+    /// All snapshots that have damage or need what could not be got at, by name.
     pub affected: BTreeSet<SnapshotName>,
+    /// Whether there is an error besides what could not be got at.
+    pub is_any_wrong: bool,
     /// Snapshots that can be read.
     pub snapshots: u64,
     /// Other records that were read.

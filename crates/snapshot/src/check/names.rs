@@ -35,12 +35,14 @@ pub fn check_names(storage: &dyn Storage, progress: &dyn Progress) -> Result<Che
     let mut found: Vec<_> = found?.into_iter().flatten().collect();
     found.sort_unstable_by_key(|(number, _)| *number);
     for (_, finding) in found {
-        findings.add(finding.place, Severity::Damage, &finding.detail, Affected::default());
+        let severity = if finding.is_out_of_reach { Severity::OutOfReach } else { Severity::Damage };
+        findings.add(finding.place, severity, &finding.detail, Affected::default());
     }
     let count = |area| objects.iter().filter(move |object| object.area == area);
     Ok(CheckReport {
         findings: findings.list,
         omitted: findings.omitted,
+        is_any_wrong: findings.is_any_wrong,
         snapshots: count(Area::Snapshots).count() as u64,
         records: count(Area::Records).count() as u64,
         packs: count(Area::Packs).count() as u64,

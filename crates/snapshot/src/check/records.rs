@@ -11,7 +11,7 @@ use super::data::DataRead;
 use super::findings::{Affected, Findings, Severity};
 use super::ledger::Ledger;
 use crate::error::Result;
-use crate::known::damage;
+use crate::known::unread;
 use crate::progress::Progress;
 use crate::prune::decode_pruned;
 
@@ -41,7 +41,8 @@ impl Records {
                     records.add(repository, name, &record).err().map(|detail| (severity, detail))
                 }
                 Err(StoreError::Missing { .. }) => None,
-                Err(e) => Some((Severity::Damage, damage(e.into())?)),
+                Err(e) if e.is_out_of_reach() => Some((Severity::OutOfReach, unread(e.into())?)),
+                Err(e) => Some((Severity::Damage, unread(e.into())?)),
             };
             if let Some((severity, detail)) = found {
                 findings.add(FindingPlace::Record(Area::Records, name), severity, &detail, Affected::default());
@@ -66,7 +67,7 @@ impl Records {
             return None;
         }
         let stored = self.ledger.store(repository, &self.ledger_names);
-        stored.err().map(|e| damage(e.into()).unwrap_or_else(|e| e.to_string()))
+        stored.err().map(|e| unread(e.into()).unwrap_or_else(|e| e.to_string()))
     }
 
     fn add(&mut self, repository: &Repository, name: RecordName, record: &Record) -> Result<(), String> {

@@ -11,7 +11,7 @@ use super::records::Records;
 use super::{CheckReport, ask};
 use crate::error::Result;
 use crate::follow::Follower;
-use crate::known::{KnownChunks, damage};
+use crate::known::{KnownChunks, is_out_of_reach, unread};
 use crate::progress::Progress;
 use crate::record::{AllSnapshots, Snapshot};
 
@@ -58,6 +58,7 @@ impl Structure {
         let mut findings = base.clone();
         findings.add_store(found.iter().filter(|finding| known.is_listed(&finding.place)).cloned().collect());
         findings.add_store(std::mem::take(&mut known.damaged));
+        findings.add_store(known.out_of_reach.clone());
         findings.add_store(repository.check_index(&known.pack_rows())?.into_iter().collect());
         let suspects = suspects(&known, &findings);
         let packs = known.packs.iter().map(|pack| (pack.name, pack.bytes)).collect();
@@ -150,9 +151,13 @@ impl Structure {
             copies.extend(reader.get(ChunkKind::SnapshotCopy, id).ok().map(|bytes| RecordName::of(&bytes)));
         }
         for (name, error) in all.damaged {
-            let severity = if copies.remove(&name) { Severity::Repairable } else { Severity::Damage };
+            let severity = match copies.remove(&name) {
+                _ if is_out_of_reach(&error) => Severity::OutOfReach,
+                true => Severity::Repairable,
+                false => Severity::Damage,
+            };
             let place = FindingPlace::Record(Area::Snapshots, name);
-            self.findings.add(place, severity, &damage(error)?, Affected { snapshot: Some(name), path: None });
+            self.findings.add(place, severity, &unread(error)?, Affected { snapshot: Some(name), path: None });
         }
         // One may be of a first backup that never came to its end.
         let are_all_lost = is_empty && copies.len() > 1;
@@ -170,8 +175,8 @@ impl Structure {
 
     pub(super) fn report(self) -> CheckReport {
         let pack_bytes = self.packs.iter().map(|(_, bytes)| bytes).sum();
-        let Findings { list: findings, omitted, affected, .. } = self.findings;
-        CheckReport { findings, omitted, affected, packs: self.packs.len() as u64, pack_bytes, ..self.counts }
+        let Findings { list: findings, omitted, affected, is_any_wrong, .. } = self.findings;
+        CheckReport { findings, omitted, affected, is_any_wrong, packs: self.packs.len() as u64, pack_bytes, ..self.counts }
     }
 }
 

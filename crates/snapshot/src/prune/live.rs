@@ -12,7 +12,7 @@ use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
 use treering_store::{Listing, PackName, Repository, StoreError};
 
-use crate::check::{CheckFinding, Findings, Severity};
+use crate::check::{CheckFinding, Findings};
 use crate::error::{Result, SnapshotError};
 use crate::follow::Follower;
 use crate::known::{Bits, KnownChunks};
@@ -80,6 +80,7 @@ impl<'r> Live<'r> {
         let first = self.known.packs.len();
         let mut marks = [&mut self.seen, &mut self.sound, &mut self.kept];
         self.known.extend(self.repository, &new, &mut marks, progress)?;
+        self.known.refuse_out_of_reach()?;
         let learned = self.known.packs.iter().enumerate().skip(first);
         self.packs.extend(learned.map(|(at, pack)| (pack.name, at)));
         Ok(())
@@ -99,7 +100,7 @@ impl<'r> Live<'r> {
         let done = follower.follow(name, &snapshot).and_then(|()| follower.follow_copy(name, &copy));
         (self.seen, self.sound) = follower.into_marks();
         done?;
-        if let Some(damage) = findings.list.iter().find(|finding| finding.severity == Severity::Damage) {
+        if let Some(damage) = findings.list.iter().find(|finding| finding.breaks()) {
             return Err(SnapshotError::NotWhole { snapshot: name, detail: describe(damage) });
         }
         self.followed.insert(name);

@@ -18,17 +18,31 @@ use crate::tree::read_chunk;
 
 /// Which chunks there are.
 pub(super) struct There<'a> {
-    pub(super) known: &'a KnownChunks,
+    known: &'a KnownChunks,
     /// Chunks that a dry run would have stored.
-    pub(super) stored: HashSet<ChunkId>,
+    stored: HashSet<ChunkId>,
 }
 
-impl There<'_> {
+impl<'a> There<'a> {
+    /// Nothing is missing as long as a pack could not be got at.
+    pub(super) fn new(known: &'a KnownChunks, stored: HashSet<ChunkId>) -> Result<Self> {
+        known.refuse_out_of_reach()?;
+        Ok(Self { known, stored })
+    }
+
     /// Whether a chunk is in a pack. Where the trailer of a pack is lost, the chunk itself is asked for.
-    pub(super) fn has(&self, reader: &mut ChunkReader<'_>, kind: ChunkKind, id: &ChunkId) -> bool {
-        self.known.find(id).is_some()
-            || self.stored.contains(id)
-            || (!self.known.is_complete() && reader.get(kind, id).is_ok())
+    pub(super) fn has(&self, reader: &mut ChunkReader<'_>, kind: ChunkKind, id: &ChunkId) -> Result<bool> {
+        if self.known.find(id).is_some() || self.stored.contains(id) {
+            return Ok(true);
+        }
+        if self.known.is_complete() {
+            return Ok(false);
+        }
+        match reader.get(kind, id) {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_out_of_reach() => Err(e.into()),
+            Err(_) => Ok(false),
+        }
     }
 }
 
@@ -76,7 +90,7 @@ impl Needs<'_, '_> {
         while let Some((level, leaf, extent)) = stack.pop() {
             let Some(id) = extent.chunk() else { continue };
             let kind = if level > 0 { ChunkKind::List } else { leaf };
-            if !self.there.has(self.reader, kind, &id) {
+            if !self.there.has(self.reader, kind, &id)? {
                 self.missing.lost.insert(id, kind);
             } else if matches!(kind, ChunkKind::List | ChunkKind::Tree) && self.followed.insert(id) {
                 if self.progress.is_interrupted() {

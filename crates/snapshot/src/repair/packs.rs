@@ -16,7 +16,7 @@ use treering_store::{
 use super::needs::{Missing, There, missing, record};
 use crate::check::{CheckOptions, check};
 use crate::error::{Result, SnapshotError};
-use crate::known::KnownChunks;
+use crate::known::{KnownChunks, refuse_out_of_reach};
 use crate::progress::Progress;
 use crate::record::Snapshot;
 
@@ -59,7 +59,7 @@ pub struct PacksRepaired {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::Interrupted`], [`StoreError::Missing`] if a pack that was named is not there, or whatever keeps it
+/// [`SnapshotError::OutOfReach`], [`SnapshotError::Interrupted`], [`StoreError::Missing`] if a pack that was named is not there, or whatever keeps it
 /// from going on. Until the lock is held nothing but new packs is written; a repair that ends before can be started
 /// again.
 pub fn repair_packs(
@@ -69,6 +69,7 @@ pub fn repair_packs(
 ) -> Result<PacksRepaired> {
     // What is merely not there at the moment would count as lost.
     repository.refuse_missing_folders()?;
+    refuse_out_of_reach(repository)?;
     let targets = targets(repository, options, progress)?;
     let mode = if options.dry_run { SessionMode::DryRun } else { SessionMode::Store };
     // Its registration keeps others from taking the new packs for garbage until all is done.
@@ -89,7 +90,7 @@ pub fn repair_packs(
     sink.flush()?;
     session.flush()?;
     if options.dry_run {
-        let there = There { known: &known, stored };
+        let there = There::new(&known, stored)?;
         return add_lost(repository, &there, repaired, progress);
     }
     read_back(repository, &session)?;
@@ -114,7 +115,11 @@ fn targets(repository: &Repository, options: &PackRepairOptions, progress: &dyn 
                 return Err(SnapshotError::Interrupted);
             }
             // A pack whose bytes are what was written is not mended by writing them again.
-            targets.extend((!repository.check_pack(name, PackCheck::Data)?.is_empty()).then_some(name));
+            let found = repository.check_pack(name, PackCheck::Data)?;
+            if let Some(unread) = found.iter().find(|finding| finding.is_out_of_reach) {
+                return Err(SnapshotError::OutOfReach { objects: vec![unread.detail.clone()] });
+            }
+            targets.extend((!found.is_empty()).then_some(name));
         }
     }
     targets.sort_unstable();
@@ -172,7 +177,7 @@ fn swap(
     // Else a chunk that has another place is looked for where it is damaged.
     repository.unindex_packs(targets)?;
     let known = KnownChunks::read(repository, &packs, progress)?;
-    let there = There { known: &known, stored: HashSet::new() };
+    let there = There::new(&known, HashSet::new())?;
     let repaired = add_lost(repository, &there, repaired, progress)?;
     record(repository, &repaired.lost, repaired.unreadable == 0)?;
     for name in targets {

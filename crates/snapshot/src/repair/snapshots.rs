@@ -17,7 +17,7 @@ use super::records::{LostSnapshot, Records};
 use super::rewrite::{describe, rewrite};
 use super::torn::{Assessor, Losses};
 use crate::error::{Result, SnapshotError};
-use crate::known::KnownChunks;
+use crate::known::{KnownChunks, refuse_out_of_reach};
 use crate::progress::Progress;
 use crate::record::{AllSnapshots, Snapshot, SnapshotName};
 
@@ -105,7 +105,7 @@ pub struct SnapshotsRepaired {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::NoSnapshot`] if one that was named is not there; [`SnapshotError::Interrupted`]; whatever keeps a
+/// [`SnapshotError::OutOfReach`]; [`SnapshotError::NoSnapshot`] if one that was named is not there; [`SnapshotError::Interrupted`]; whatever keeps a
 /// commit from being made. What was done until then stays done.
 pub fn repair_snapshots(
     repository: &Arc<Repository>,
@@ -114,13 +114,14 @@ pub fn repair_snapshots(
 ) -> Result<SnapshotsRepaired> {
     // What is merely not there at the moment would count as lost.
     repository.refuse_missing_folders()?;
+    refuse_out_of_reach(repository)?;
     let mut repaired = SnapshotsRepaired::default();
     let known = bring_back(repository, options, &mut repaired, progress)?;
     repaired.copies = store_copies(repository, options, &known)?;
     let all = Snapshot::read_all(repository)?;
     refuse_unknown(options, &all, &repaired)?;
     let visible = with_returned(all, &repaired);
-    let there = There { known: &known, stored: HashSet::new() };
+    let there = There::new(&known, HashSet::new())?;
     let mut reader = repository.reader()?;
     let mut assessor = Assessor::new(&mut reader, &there, progress);
     for (name, snapshot) in visible.into_iter().filter(|(name, _)| options.names(name)) {
@@ -188,7 +189,7 @@ fn bring_back(
     let packs = repository.list_packs()?;
     let known = KnownChunks::read(repository, &packs, progress)?;
     let records = Records::read(repository, &known)?;
-    let there = There { known: &known, stored: HashSet::new() };
+    let there = There::new(&known, HashSet::new())?;
     let mut reader = repository.reader()?;
     let mut assessor = Assessor::new(&mut reader, &there, progress);
     for (name, lost) in records.lost.iter().filter(|(name, _)| options.names(name)) {
@@ -279,6 +280,6 @@ fn write_again(
 /// What no visible snapshot needs any more need not be recorded as lost.
 fn forget_lost(repository: &Repository, progress: &dyn Progress) -> Result<()> {
     let known = KnownChunks::read(repository, &repository.list_packs()?, progress)?;
-    let missing = missing(repository, &There { known: &known, stored: HashSet::new() }, progress)?;
+    let missing = missing(repository, &There::new(&known, HashSet::new())?, progress)?;
     record(repository, &missing.lost, missing.unreadable == 0)
 }

@@ -170,7 +170,7 @@ impl<'a, 'r> Assessor<'a, 'r> {
     /// Whether every chunk and list of a stream is there.
     fn is_whole(&mut self, stream: &Stream, leaf: ChunkKind) -> Result<bool> {
         let there = self.there;
-        match any_chunk(self.reader, stream, leaf, |reader, kind, id| !there.has(reader, kind, id)) {
+        match any_chunk(self.reader, stream, leaf, |reader, kind, id| Ok(!there.has(reader, kind, id)?)) {
             Ok(is_any_missing) => Ok(!is_any_missing),
             Err(e) => damage(e).map(|_| false),
         }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Finding, FindingPlace, finding_detail};
+use super::{Finding, FindingPlace};
 use crate::config::Config;
 use crate::error::{Result, StoreError, enumerate};
 use crate::keys::{Keys, MasterKey};
@@ -67,12 +67,12 @@ pub fn list_named(storage: &dyn Storage) -> Result<Vec<NamedObject>> {
 ///
 /// If the storage cannot be read for a reason that is not damage.
 pub fn check_named(storage: &dyn Storage, object: &NamedObject) -> Result<Option<Finding>> {
-    let detail = match fits_name(storage, object.area, &object.name) {
-        Ok(true) | Err(StoreError::Missing { .. }) => return Ok(None),
-        Ok(false) => "its bytes do not fit its name".to_owned(),
-        Err(e) => finding_detail(e)?,
-    };
-    Ok(object.place().map(|place| Finding::new(place, detail)))
+    let Some(place) = object.place() else { return Ok(None) };
+    match fits_name(storage, object.area, &object.name) {
+        Ok(true) | Err(StoreError::Missing { .. }) => Ok(None),
+        Ok(false) => Ok(Some(Finding::new(place, "its bytes do not fit its name"))),
+        Err(e) => Finding::unread(place, e).map(Some),
+    }
 }
 
 /// Whether an object has the bytes that it is named after. Holds one piece of it in memory.
@@ -123,8 +123,9 @@ fn check_config_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
     let are_same = matches!((&first, &second), (Ok(first), Ok(second)) if first == second);
     let [first, second] = [first, second].map(|bytes| bytes.and_then(|bytes| assert_config(storage, &bytes)));
     let unusable = |which: &str, e| -> Result<Vec<Finding>> {
-        let detail = format!("its {which} copy cannot be used: {}", finding_detail(e)?);
-        Ok(vec![Finding::new(FindingPlace::Config, detail)])
+        let mut found = Finding::unread(FindingPlace::Config, e)?;
+        found.detail = format!("its {which} copy cannot be used: {}", found.detail);
+        Ok(vec![found])
     };
     match (first, second) {
         (Ok(()), Ok(())) if differ => {
@@ -167,6 +168,10 @@ pub(super) fn check_keys(storage: &dyn Storage) -> Result<Vec<Finding>> {
         findings.extend(match (key_copy(storage, Area::Keys, &name)?, key_copy(storage, Area::KeysCopy, &name)?) {
             // Removed since it was listed.
             (KeyCopy::Missing, KeyCopy::Missing) | (KeyCopy::Sound, KeyCopy::Sound) => None,
+            (KeyCopy::OutOfReach(found), _) | (_, KeyCopy::OutOfReach(found)) => {
+                let detail = format!("one of its two copies: {}", found.detail);
+                Some(Finding { detail, ..found })
+            }
             (KeyCopy::Sound, bad) | (bad, KeyCopy::Sound) => {
                 Some(Finding::new(FindingPlace::Key(name), format!("one of its two copies {bad}")))
             }
@@ -183,6 +188,7 @@ enum KeyCopy {
     Sound,
     Missing,
     Damaged(String),
+    OutOfReach(Finding),
 }
 
 impl fmt::Display for KeyCopy {
@@ -191,6 +197,7 @@ impl fmt::Display for KeyCopy {
             Self::Sound => f.write_str("is whole"),
             Self::Missing => f.write_str("is missing"),
             Self::Damaged(detail) => write!(f, "is damaged: {detail}"),
+            Self::OutOfReach(found) => f.write_str(&found.detail),
         }
     }
 }
@@ -200,7 +207,10 @@ fn key_copy(storage: &dyn Storage, area: Area, name: &str) -> Result<KeyCopy> {
         Err(StoreError::Missing { .. }) => KeyCopy::Missing,
         Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == name => KeyCopy::Sound,
         Ok(_) => KeyCopy::Damaged("its bytes do not fit its name".into()),
-        Err(e) => KeyCopy::Damaged(finding_detail(e)?),
+        Err(e) => {
+            let found = Finding::unread(FindingPlace::Key(name.to_owned()), e)?;
+            if found.is_out_of_reach { KeyCopy::OutOfReach(found) } else { KeyCopy::Damaged(found.detail) }
+        }
     })
 }
 

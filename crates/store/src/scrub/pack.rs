@@ -35,15 +35,24 @@ impl Repository {
     ///
     /// If the storage cannot be read for a reason that is not damage.
     pub fn check_pack(&self, name: PackName, how: PackCheck) -> Result<Vec<Finding>> {
-        let details = match how {
-            PackCheck::Name => self.check_name(name)?.into_iter().collect(),
+        let place = FindingPlace::Pack(name);
+        match self.pack_details(name, how) {
+            Err(e) if e.is_out_of_reach() => Ok(vec![Finding::unread(place, e)?]),
+            details => Ok(details?.into_iter().map(|detail| Finding::new(place.clone(), detail)).collect()),
+        }
+    }
+
+    fn pack_details(&self, name: PackName, how: PackCheck) -> Result<Vec<String>> {
+        match how {
+            PackCheck::Name => Ok(self.check_name(name)?.into_iter().collect()),
             PackCheck::Trailer => match self.open_whole(name) {
-                Ok((pack, _)) => pack.is_header_damaged().then(|| HEADER_DAMAGED.to_owned()).into_iter().collect(),
-                Err(e) => vec![finding_detail(e)?],
+                Ok((pack, _)) => {
+                    Ok(pack.is_header_damaged().then(|| HEADER_DAMAGED.to_owned()).into_iter().collect())
+                }
+                Err(e) => Ok(vec![finding_detail(e)?]),
             },
-            PackCheck::Data => self.check_data(name)?,
-        };
-        Ok(details.into_iter().map(|detail| Finding::new(FindingPlace::Pack(name), detail)).collect())
+            PackCheck::Data => self.check_data(name),
+        }
     }
 
     fn open_whole(&self, name: PackName) -> Result<(PackReader, Trailer)> {

@@ -467,7 +467,7 @@ fn a_file_of_more_chunks_than_anybody_has_can_be_stopped() {
     let mut asked = 0;
     let found = any_chunk(&mut reader, &content, ChunkKind::Data, |_, _, _| {
         asked += 1;
-        false
+        Ok(false)
     });
     assert_eq!((found.unwrap(), asked), (false, 4 + 1024), "each list is asked for once");
     let sides = ((&snapshot, &snapshot.root), (&other, &other.root));
