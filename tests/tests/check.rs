@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use treering_tests::{Ran, Treering, binary, run};
 use treering_workloads::Random;
 
@@ -280,11 +280,37 @@ fn packs_that_vanish_are_no_damage_unless_a_snapshot_needs_them() {
 
 #[test]
 fn a_snapshot_whose_file_is_gone_is_noticed() {
-    let home = Home::new(2);
-    let lost = home.files("snapshots").remove(0);
-    fs::remove_file(&lost).unwrap();
-    let command = home.treering.command("check");
-    let text = command.get_args().filter(|argument| *argument != "--json");
-    let ran = run(Command::new(binary()).env_clear().args(text)).expect(0);
-    assert!(ran.stdout.contains(name(&lost)) && ran.stdout.contains("treering repair snapshots"), "{ran}");
+    // What another snapshot has seen is lost; of the newest it may be that its backup never came to its end.
+    for (newest, code) in [(false, 5), (true, 0)] {
+        let home = Home::new(2);
+        let mut all = home.treering.snapshots();
+        let lost = if newest { all.pop() } else { Some(all.remove(0)) }.unwrap()["id"].as_str().unwrap().to_owned();
+        fs::remove_file(home.treering.repository().join("snapshots").join(&lost)).unwrap();
+        let ran = home.check(&[]).expect(code);
+        assert!(ran.stderr.contains(&lost) && ran.stderr.contains("treering repair snapshots"), "{ran}");
+        let summary = summary(&ran);
+        assert_eq!((&summary["lost_snapshots"], &summary["suggest_prune"]), (&json!([lost]), &json!(false)));
+    }
+}
+
+/// One more backup does not hide that all others are lost, and a prune takes nothing of them.
+#[test]
+fn snapshots_that_are_all_lost_are_not_hidden_by_the_next_and_come_back_whole() {
+    let home = Home::new(3);
+    let all: Vec<String> =
+        home.treering.snapshots().iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect();
+    home.files("snapshots").iter().for_each(|path| fs::remove_file(path).unwrap());
+    home.back_up(99);
+    let ran = home.check(&[]).expect(5);
+    assert!(all.iter().all(|lost| ran.stderr.contains(lost)), "{ran}");
+    let pruned = run(home.treering.command("prune").args(["--yes", "--max-unused", "0"])).expect(0);
+    assert!(pruned.stderr.contains("treering repair snapshots"), "{pruned}");
+    let mut lost: Vec<String> = serde_json::from_value(pruned.message("summary")["snapshots_lost"].clone()).unwrap();
+    lost.sort();
+    let mut expected = all.clone();
+    expected.sort();
+    assert_eq!(lost, expected);
+    run(home.treering.command("repair").arg("snapshots")).expect(0);
+    home.check(&["--read-data"]).expect(0);
+    assert_eq!(home.treering.snapshots().len(), 4);
 }

@@ -44,7 +44,7 @@ impl RecordKind {
     pub const LOST: Self = Self(4);
     /// When the data of each pack was last verified.
     pub const LEDGER: Self = Self(5);
-    /// Second copies of snapshots that were pruned, so that nobody takes those for lost.
+    /// Second copies of snapshots that were pruned or not committed, so that nobody takes those for lost.
     pub const PRUNED: Self = Self(6);
     /// The kinds that this program understands.
     pub const KNOWN: [Self; 6] =

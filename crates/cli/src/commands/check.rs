@@ -8,6 +8,8 @@ use treering_snapshot::check::{
     self as library, CheckFinding, CheckOptions, CheckReport, DataOptions, DataPart, Verified,
 };
 
+use treering_store::FindingPlace;
+
 use crate::args::{CheckArgs, DataSubset};
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome};
@@ -108,6 +110,11 @@ fn tell_finding(printer: Printer, finding: &CheckFinding) -> Outcome {
     let place = finding.place.to_string();
     if !finding.is_error() {
         let said = format!("{}: {} ({})", escape::text(&place), escape::text(&finding.detail), finding.suggestion());
+        // That a snapshot may be lost is no error, and must not go unseen.
+        if let FindingPlace::SnapshotCopy(_) = finding.place {
+            printer.warn(&said);
+            return Ok(());
+        }
         return printer.note(Verbosity::Normal, &said);
     }
     // A place that is called by a mere word is not named by that word in the advice.
@@ -139,6 +146,7 @@ fn summary(report: &CheckReport) -> CheckSummary {
         broken_packs: report.broken_packs().map(|name| name.to_string()).collect(),
         suggest_repair_index: report.suggest_repair_index(),
         suggest_prune: report.suggest_prune(),
+        lost_snapshots: report.lost_snapshots().map(|name| name.to_string()).collect(),
         unknown_files: report.unknown_files.clone(),
         ..CheckSummary::default()
     }

@@ -101,6 +101,7 @@ impl Shown<'_> {
     }
 
     fn tell_plan(&self, printer: Printer) -> Outcome {
+        self.tell_lost(printer);
         if printer.json {
             return Ok(());
         }
@@ -127,12 +128,32 @@ impl Shown<'_> {
             printer.note(Verbosity::Normal, groups::to_text(self.groups, self.zone, true).trim_end())?;
         }
         lines.iter().try_for_each(|line| printer.note(Verbosity::Normal, line))?;
+        if plan.ended > 0 {
+            let ended = table::count(plan.ended as u64, "forgotten snapshot");
+            let verb = if self.dry_run { "would become" } else { "becomes" };
+            let line =
+                format!("{ended} {verb} final: `treering undelete` brings back nothing that was forgotten before");
+            printer.note(Verbosity::Normal, &line)?;
+        }
         for pack in plan.packs.iter().filter(|pack| pack.action != Action::Keep) {
             let (verb, unused, bytes) = (verb(pack.action), size::show(pack.unused_bytes), size::show(pack.bytes));
             printer
                 .note(Verbosity::Verbose, &format!("{verb} pack {}: {unused} of {bytes} are not needed", pack.name))?;
         }
         Ok(())
+    }
+
+    fn tell_lost(&self, printer: Printer) {
+        if self.plan.lost.is_empty() {
+            return;
+        }
+        let names: Vec<String> = self.plan.lost.iter().map(|name| name.short()).collect();
+        printer.warn(&format!(
+            "{} not there, and a copy of the record is: {}. What is needed of it stays: `treering repair snapshots` brings \
+             back what is whole, and then it can be forgotten",
+            table::count(names.len() as u64, "snapshot"),
+            names.join(", ")
+        ));
     }
 
     fn tell_end(&self, printer: Printer, report: Option<&PruneReport>) -> Outcome {
@@ -158,6 +179,8 @@ impl Shown<'_> {
             groups: groups::to_json(self.groups, self.zone, self.dry_run),
             snapshots_kept: plan.snapshots as u64,
             snapshots_removed: self.dropped(),
+            snapshots_lost: plan.lost.iter().map(ToString::to_string).collect(),
+            snapshots_ended: plan.ended as u64,
             packs_kept: plan.with(Action::Keep).count() as u64,
             packs_to_repack: plan.with(Action::Repack).count() as u64,
             packs_to_delete: plan.with(Action::Remove).count() as u64,

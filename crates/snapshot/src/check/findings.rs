@@ -83,11 +83,12 @@ impl CheckFinding {
                  `chmod`), or run treering as a user who may; otherwise mend what keeps it from being opened; then check again"
             }
             (FindingPlace::SnapshotCopy(_), Severity::Note) => {
-                "`treering repair snapshots --dry-run` says whether the snapshot is whole and would be brought back"
+                "`treering repair snapshots` brings it back if it is whole, and until then a prune keeps what it needs; if it \
+                 is not wanted, forget it then"
             }
             (FindingPlace::SnapshotCopy(_), Severity::Damage) => {
-                "bring the folder `snapshots` back from another copy of the repository; otherwise run `treering repair \
-                 snapshots`, which brings back what is whole"
+                "bring the file back from another copy of the repository; otherwise run `treering repair snapshots`, which \
+                 brings back what is whole, and of others what is left if they are named; until then a prune keeps what it needs"
             }
             (FindingPlace::Pack(_), Severity::Note) => {
                 "if another copy of the repository has it, bring it back from there"

@@ -104,6 +104,15 @@ impl CheckReport {
         self.findings.iter().filter_map(CheckFinding::broken_pack)
     }
 
+    /// Snapshots that are not there and of which a copy of the record is: lost, or never committed.
+    pub fn lost_snapshots(&self) -> impl Iterator<Item = SnapshotName> + '_ {
+        let lost = self.findings.iter().filter(|finding| finding.severity != Severity::Repairable);
+        lost.filter_map(|finding| match finding.place {
+            FindingPlace::SnapshotCopy(name) => Some(name),
+            _ => None,
+        })
+    }
+
     /// Whether the index should be made anew.
     pub fn suggest_repair_index(&self) -> bool {
         self.findings.iter().any(|finding| finding.place == FindingPlace::Index)

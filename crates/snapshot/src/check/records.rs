@@ -1,8 +1,5 @@
 //! Reading every record that is no snapshot: that it is whole, and what the check needs to know from it.
 
-use std::collections::HashSet;
-
-use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::Area;
 use treering_store::{FindingPlace, PackName, Record, RecordKind, RecordName, Repository, StoreError, decode_lost};
 
@@ -24,8 +21,8 @@ pub(super) struct Records {
     pub(super) ledger: Ledger,
     /// The records that say so.
     pub(super) ledger_names: Vec<RecordName>,
-    /// Second copies of the records of snapshots that were forgotten, and perhaps pruned.
-    pub(super) forgotten: HashSet<ChunkId>,
+    /// Whether a record keeps a forgotten snapshot.
+    pub(super) is_any_forgotten: bool,
 }
 
 impl Records {
@@ -38,7 +35,7 @@ impl Records {
                 Ok(record) => {
                     let severity =
                         if record.kind == RecordKind::LEDGER { Severity::Repairable } else { Severity::Damage };
-                    records.add(repository, name, &record).err().map(|detail| (severity, detail))
+                    records.add(name, &record).err().map(|detail| (severity, detail))
                 }
                 Err(StoreError::Missing { .. }) => None,
                 Err(e) if e.is_out_of_reach() => Some((Severity::OutOfReach, unread(e.into())?)),
@@ -70,15 +67,11 @@ impl Records {
         stored.err().map(|e| unread(e.into()).unwrap_or_else(|e| e.to_string()))
     }
 
-    fn add(&mut self, repository: &Repository, name: RecordName, record: &Record) -> Result<(), String> {
+    fn add(&mut self, name: RecordName, record: &Record) -> Result<(), String> {
         self.count += 1;
         match record.kind {
-            RecordKind::FORGOTTEN => {
-                self.forgotten.insert(repository.namer().id(ChunkKind::SnapshotCopy, &record.body));
-            }
-            RecordKind::PRUNED => {
-                self.forgotten.extend(decode_pruned(&record.body).map_err(|e| e.to_string())?);
-            }
+            RecordKind::FORGOTTEN => self.is_any_forgotten = true,
+            RecordKind::PRUNED => decode_pruned(&record.body).map(drop).map_err(|e| e.to_string())?,
             RecordKind::LOST => {
                 decode_lost(&record.body).map_err(|e| e.to_string())?;
             }

@@ -1,10 +1,10 @@
 //! Packs and snapshots against each other, under the shared commit lock, so that nothing is deleted meanwhile.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use treering_chunk::{ChunkId, ChunkKind};
 use treering_store::storage::{Area, LockMode};
-use treering_store::{Finding, FindingPlace, PackName, RECORD_MOST_BYTES, RecordName, Repository};
+use treering_store::{Finding, FindingPlace, PackName, RECORD_MOST_BYTES, Repository};
 
 use super::findings::{Affected, Findings, Severity};
 use super::records::Records;
@@ -14,6 +14,11 @@ use crate::follow::Follower;
 use crate::known::{KnownChunks, is_out_of_reach, unread};
 use crate::progress::Progress;
 use crate::record::{AllSnapshots, Snapshot};
+use crate::repair::strays;
+
+/// What is said of a second copy without its snapshot, which proves nothing.
+const PERHAPS_LOST: &str = "a copy of a snapshot's record is in a pack, and the snapshot is not there: its file is lost, or \
+                            its backup did not come to its end";
 
 /// How often it is begun anew because snapshots with damage were forgotten meanwhile.
 const ROUNDS_MOST: usize = 3;
@@ -63,8 +68,13 @@ impl Structure {
         let suspects = suspects(&known, &findings);
         let packs = known.packs.iter().map(|pack| (pack.name, pack.bytes)).collect();
         let mut structure = Self { findings, packs, counts: CheckReport::default() };
-        let copies = structure.follow(repository, (&known, &suspects), &all, progress)?;
-        structure.add_copies(repository, &known, all, &copies, records)?;
+        let (copies, unused) = structure.follow(repository, (&known, &suspects), &all, progress)?;
+        // What cannot be read may refer to them; and without any snapshot a prune refuses to free them.
+        let is_sure = all.damaged.is_empty() && structure.findings.affected.is_empty() && !all.snapshots.is_empty();
+        let is_any_lost = structure.add_copies(repository, &known, all, &copies)?;
+        if is_sure && !is_any_lost {
+            structure.add_leftovers(&known, &unused, records.is_any_forgotten);
+        }
         drop(lock);
         Ok(structure)
     }
@@ -79,14 +89,15 @@ impl Structure {
         Ok(self.findings.affected.iter().any(|name| !present.contains(name)))
     }
 
-    /// Follows every snapshot. Gives the ids of their records' second copies.
+    /// Follows every snapshot. Gives the ids of their records' second copies, and of each pack whether nothing refers to
+    /// anything in it.
     fn follow(
         &mut self,
         repository: &Repository,
         (known, suspects): (&KnownChunks, &[bool]),
         all: &AllSnapshots,
         progress: &dyn Progress,
-    ) -> Result<HashSet<ChunkId>> {
+    ) -> Result<(HashSet<ChunkId>, Vec<bool>)> {
         let (mut copies, mut reader) = (HashSet::new(), repository.reader()?);
         let mut follower = Follower::new(&mut reader, known, suspects, &mut self.findings, progress);
         for (name, snapshot) in &all.snapshots {
@@ -103,11 +114,7 @@ impl Structure {
         counts.snapshots = all.snapshots.len() as u64;
         let seen = follower.seen;
         let unused = self.count_unused(known, |at| seen.has(at));
-        // What cannot be read may refer to them; and without any snapshot a prune refuses to free them.
-        if all.damaged.is_empty() && self.findings.affected.is_empty() && !all.snapshots.is_empty() {
-            self.add_leftovers(known, &unused);
-        }
-        Ok(copies)
+        Ok((copies, unused))
     }
 
     /// Counts chunks that nothing refers to. Says of each pack whether it has only such.
@@ -125,58 +132,64 @@ impl Structure {
         is_unused
     }
 
-    fn add_leftovers(&mut self, known: &KnownChunks, is_unused: &[bool]) {
+    fn add_leftovers(&mut self, known: &KnownChunks, is_unused: &[bool], is_any_forgotten: bool) {
+        let detail = match is_any_forgotten {
+            true => "no snapshot refers to anything in it, unless it be a forgotten one that `treering undelete` lists",
+            false => "no snapshot refers to anything in it",
+        };
         let unused = known.packs.iter().zip(is_unused).filter(|(pack, is_unused)| pack.is_readable && **is_unused);
         for (pack, _) in unused {
             let place = FindingPlace::Pack(pack.name);
-            self.findings.add(place, Severity::Leftover, "no snapshot refers to anything in it", Affected::default());
+            self.findings.add(place, Severity::Leftover, detail, Affected::default());
         }
     }
 
     /// Second copies that belong to no record that can be read: of records that are damaged, which are repairable by
-    /// them; of backups that never came to their end; or of records whose files are gone.
+    /// them; of records whose files are gone; or of backups that never came to their end. Says whether there is any whose
+    /// file is gone.
     fn add_copies(
         &mut self,
         repository: &Repository,
         known: &KnownChunks,
         all: AllSnapshots,
         of_present: &HashSet<ChunkId>,
-        records: &Records,
-    ) -> Result<()> {
-        let is_accounted = |id: &&ChunkId| of_present.contains(id) || records.forgotten.contains(id);
-        let strays: BTreeSet<_> = known.copies.iter().filter(|id| !is_accounted(id)).collect();
+    ) -> Result<bool> {
         let is_empty = all.snapshots.is_empty() && all.damaged.is_empty();
-        let (mut reader, mut copies) = (repository.reader()?, BTreeSet::new());
-        for id in strays {
-            copies.extend(reader.get(ChunkKind::SnapshotCopy, id).ok().map(|bytes| RecordName::of(&bytes)));
-        }
+        let mut lost = strays(repository, known, of_present, None)?;
         for (name, error) in all.damaged {
-            let severity = match copies.remove(&name) {
+            let severity = match lost.remove(&name) {
                 _ if is_out_of_reach(&error) => Severity::OutOfReach,
-                true => Severity::Repairable,
-                false => Severity::Damage,
+                Some(_) => Severity::Repairable,
+                None => Severity::Damage,
             };
             let place = FindingPlace::Record(Area::Snapshots, name);
             self.findings.add(place, severity, &unread(error)?, Affected { snapshot: Some(name), path: None });
         }
         // One may be of a first backup that never came to its end.
-        let are_all_lost = is_empty && copies.len() > 1;
-        for name in copies {
-            let detail = "a copy of a snapshot's record is in a pack, and the snapshot is not there: its backup did not \
-                          come to its end, or its file is lost";
-            let (severity, detail) = match are_all_lost {
-                true => (Severity::Damage, "its file is lost, like those of all snapshots"),
-                false => (Severity::Note, detail),
+        let are_all_lost = is_empty && lost.len() > 1;
+        for (name, stray) in &lost {
+            let (severity, detail) = match stray.is_named {
+                true => (Severity::Damage, "its file is lost: another snapshot says that it was there"),
+                false if are_all_lost => (Severity::Damage, "its file is lost, like those of all snapshots"),
+                false => (Severity::Note, PERHAPS_LOST),
             };
-            self.findings.add(FindingPlace::SnapshotCopy(name), severity, detail, Affected::default());
+            self.findings.add(FindingPlace::SnapshotCopy(*name), severity, detail, Affected::default());
         }
-        Ok(())
+        Ok(!lost.is_empty())
     }
 
     pub(super) fn report(self) -> CheckReport {
         let pack_bytes = self.packs.iter().map(|(_, bytes)| bytes).sum();
         let Findings { list: findings, omitted, affected, is_any_wrong, .. } = self.findings;
-        CheckReport { findings, omitted, affected, is_any_wrong, packs: self.packs.len() as u64, pack_bytes, ..self.counts }
+        CheckReport {
+            findings,
+            omitted,
+            affected,
+            is_any_wrong,
+            packs: self.packs.len() as u64,
+            pack_bytes,
+            ..self.counts
+        }
     }
 }
 

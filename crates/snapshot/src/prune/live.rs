@@ -18,6 +18,7 @@ use crate::follow::Follower;
 use crate::known::{Bits, KnownChunks};
 use crate::progress::Progress;
 use crate::record::{Snapshot, SnapshotName};
+use crate::repair::strays;
 
 /// What is needed, and where it lies.
 pub(crate) struct Live<'r> {
@@ -31,19 +32,21 @@ pub(crate) struct Live<'r> {
     kept: Bits,
     packs: HashMap<PackName, usize>,
     followed: HashSet<SnapshotName>,
+    /// Second copies of the records of what was followed.
+    copies: HashSet<ChunkId>,
 }
 
 impl<'r> Live<'r> {
     pub(crate) fn new(repository: &'r Repository) -> Self {
-        let (known, packs, followed) = (KnownChunks::default(), HashMap::new(), HashSet::new());
         Self {
             repository,
-            known,
+            known: KnownChunks::default(),
             seen: Bits::default(),
             sound: Bits::default(),
             kept: Bits::default(),
-            packs,
-            followed,
+            packs: HashMap::new(),
+            followed: HashSet::new(),
+            copies: HashSet::new(),
         }
     }
 
@@ -92,19 +95,45 @@ impl<'r> Live<'r> {
         }
         let bytes = self.repository.record_bytes(name)?;
         let snapshot = Snapshot::open(self.repository, name, &bytes).map_err(|e| not_whole(name, &e))?;
-        let (mut reader, mut findings) = (self.repository.reader()?, Findings::default());
-        let (seen, sound) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.sound));
-        let follower = Follower::new(&mut reader, &self.known, &[], &mut findings, progress);
-        let mut follower = follower.resume(seen, sound);
-        let copy = self.repository.namer().id(ChunkKind::SnapshotCopy, &bytes);
-        let done = follower.follow(name, &snapshot).and_then(|()| follower.follow_copy(name, &copy));
-        (self.seen, self.sound) = follower.into_marks();
-        done?;
+        let findings = self.mark(name, (&snapshot, &bytes), progress)?;
         if let Some(damage) = findings.list.iter().find(|finding| finding.breaks()) {
             return Err(SnapshotError::NotWhole { snapshot: name, detail: describe(damage) });
         }
         self.followed.insert(name);
         Ok(())
+    }
+
+    /// Marks what of snapshots that are lost is there: as long as they can be brought back, nothing of them goes.
+    pub(crate) fn keep_lost(&mut self, listing: &Listing, progress: &dyn Progress) -> Result<Vec<SnapshotName>> {
+        if strays(self.repository, &self.known, &self.copies, Some(listing))?.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What was found without the lock only says where to look: nobody ends what was forgotten meanwhile.
+        let alone = self.repository.start_deletion()?;
+        let lost = strays(self.repository, &self.known, &self.copies, Some(listing))?;
+        drop(alone);
+        for (name, stray) in &lost {
+            self.mark(*name, (&stray.snapshot, &stray.bytes), progress)?;
+        }
+        Ok(lost.into_keys().collect())
+    }
+
+    fn mark(
+        &mut self,
+        name: SnapshotName,
+        (snapshot, bytes): (&Snapshot, &[u8]),
+        progress: &dyn Progress,
+    ) -> Result<Findings> {
+        let (mut reader, mut findings) = (self.repository.reader()?, Findings::default());
+        let (seen, sound) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.sound));
+        let follower = Follower::new(&mut reader, &self.known, &[], &mut findings, progress);
+        let mut follower = follower.resume(seen, sound);
+        let copy = self.repository.namer().id(ChunkKind::SnapshotCopy, bytes);
+        let done = follower.follow(name, snapshot).and_then(|()| follower.follow_copy(name, &copy));
+        (self.seen, self.sound) = follower.into_marks();
+        self.copies.insert(copy);
+        done?;
+        Ok(findings)
     }
 
     /// How many snapshots were followed.

@@ -5,12 +5,13 @@
 //! found without it only says where to look (rules A7 to A15 of `docs/protocol.md`).
 //!
 //! Invariant: what a plan shows is what is done, but for what others do meanwhile: packs that a new snapshot needs stay.
+//! What could be brought back of a snapshot whose record is lost stays as well.
 //! Killed at any moment, nothing is lost; what was copied twice is found by the next prune.
 
 mod live;
 mod plan;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,13 +108,15 @@ impl<'r> Pruning<'r> {
         crate::undelete::refuse_damaged_records(repository)?;
         let mut live = Live::new(repository);
         live.catch_up(&listing, &dropped, progress)?;
+        let lost = live.keep_lost(&listing, progress)?;
         let claimed = |name: &PackName| listing.sessions.iter().any(|session| session.packs.contains(name));
         let limits = Limits {
             max_unused: options.max_unused,
             max_repack_bytes: options.max_repack_bytes,
             repack_smaller_than: options.repack_smaller_than,
         };
-        let plan = plan::plan(&mut live, &claimed, limits);
+        let ended = count_ended(repository, &dropped, &listing)?;
+        let plan = PrunePlan { lost, ended, ..plan::plan(&mut live, &claimed, limits) };
         Ok(Self { repository, live, plan, dropped, started })
     }
 
@@ -264,7 +267,8 @@ impl<'r> Pruning<'r> {
         let pruned = ended.iter().filter(|kept| !listing.snapshots.contains(&kept.snapshot));
         let copies = pruned.map(|kept| self.repository.namer().id(ChunkKind::SnapshotCopy, &kept.bytes));
         let (records, before) = read_pruned(self.repository)?;
-        let in_packs = |id: &ChunkId| self.live.is_in_packs(id, listing);
+        // What is in a pack whose trailer is lost comes to light when that is repaired.
+        let in_packs = |id: &ChunkId| !self.live.known.is_complete() || self.live.is_in_packs(id, listing);
         let pruned: BTreeSet<ChunkId> = before.iter().copied().chain(copies).filter(in_packs).collect();
         if pruned != before {
             let ids: Vec<[u8; 32]> = pruned.iter().map(|id| *id.as_bytes()).collect();
@@ -277,6 +281,15 @@ impl<'r> Pruning<'r> {
         drop(deletion);
         Ok(self.repository.keep_ballast()?)
     }
+}
+
+/// How many snapshots that were forgotten, or are to be, nobody builds on.
+fn count_ended(repository: &Repository, dropped: &BTreeSet<SnapshotName>, listing: &Listing) -> Result<usize> {
+    let mut ended: BTreeSet<_> = repository.list_forgotten()?.into_iter().map(|kept| kept.snapshot).collect();
+    ended.retain(|name| !listing.snapshots.contains(name));
+    ended.extend(dropped);
+    let is_parent = |name: &SnapshotName| listing.sessions.iter().any(|session| session.parent == Some(*name));
+    Ok(ended.into_iter().filter(|name| !is_parent(name)).count())
 }
 
 fn is_out_of_space(error: &SnapshotError) -> bool {

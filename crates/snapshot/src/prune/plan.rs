@@ -8,6 +8,7 @@ use treering_store::{PackKind, PackName};
 
 use super::live::Live;
 use crate::known::KnownPack;
+use crate::record::SnapshotName;
 
 /// Small packs of one kind are merged once there are so many: with fewer, the same few megabytes would be written again
 /// every night.
@@ -67,6 +68,10 @@ pub struct PrunePlan {
     pub packs: Vec<PlannedPack>,
     /// Snapshots that stay.
     pub snapshots: usize,
+    /// Snapshots that are lost and of which a copy of the record is there: what they need stays, too.
+    pub lost: Vec<SnapshotName>,
+    /// How many forgotten snapshots cannot be brought back any more after it.
+    pub ended: usize,
 }
 
 impl PrunePlan {
@@ -104,7 +109,7 @@ pub(crate) struct Limits {
 pub(crate) fn plan(live: &mut Live<'_>, claimed: &dyn Fn(&PackName) -> bool, limits: Limits) -> PrunePlan {
     let used = choose_copies(live);
     let packs = live.known.packs.iter().zip(&used).map(|(pack, used)| first_action(pack, *used, claimed(&pack.name)));
-    let mut plan = PrunePlan { packs: packs.collect(), snapshots: live.snapshots() };
+    let mut plan = PrunePlan { packs: packs.collect(), snapshots: live.snapshots(), ..PrunePlan::default() };
     choose_repacks(&mut plan.packs, limits);
     plan.packs.sort_unstable_by_key(|pack| pack.name);
     plan

@@ -37,6 +37,13 @@ fn prune(home: &Home, dropped: &[SnapshotName]) -> PruneReport {
     apply(plan(&home.repository, dropped).unwrap())
 }
 
+/// Frees all that can be freed, and says that these snapshots are lost.
+pub(crate) fn prune_all(repository: &Arc<Repository>, lost: &[SnapshotName]) {
+    let pruning = plan(repository, &[]).unwrap();
+    assert_eq!(pruning.plan().lost, lost);
+    apply(pruning);
+}
+
 fn files(seeds: std::ops::Range<u64>) -> Vec<Item> {
     seeds.map(|seed| file(&format!("f{seed:03}"), &noise(seed, 30_000))).collect()
 }
@@ -284,7 +291,9 @@ fn forgotten_snapshots_come_back_until_they_are_pruned() {
     assert_whole(&home, 2);
     home.repository.forget_snapshot(one).unwrap();
     let [kept] = &undelete::list(&home.repository).unwrap()[..] else { panic!() };
+    assert_eq!(plan(&home.repository, &[]).unwrap().plan().ended, 1);
     prune(&home, &[]);
+    assert_eq!(plan(&home.repository, &[]).unwrap().plan().ended, 0);
     assert_eq!(undelete::list(&home.repository).unwrap().len(), 0);
     let refused = undelete::undelete(&home.reopen(), kept, &Silent);
     assert!(matches!(refused, Err(SnapshotError::CannotBringBack { snapshot, .. }) if snapshot == one), "{refused:?}");

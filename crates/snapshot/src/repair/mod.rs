@@ -14,12 +14,14 @@ mod packs;
 mod records;
 mod rewrite;
 mod snapshots;
+mod strays;
 mod torn;
 
 pub use packs::{PackRepairOptions, PacksRepaired, RepairedPack, repair_packs};
 pub use snapshots::{
     Hopeless, Returned, ReturnedAs, Rewritten, SnapshotRepairOptions, SnapshotsRepaired, repair_snapshots,
 };
+pub(crate) use strays::strays;
 pub use torn::Losses;
 
 #[cfg(test)]

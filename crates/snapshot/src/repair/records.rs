@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use treering_chunk::ChunkKind;
 use treering_store::storage::Area;
-use treering_store::{RECORD_MOST_BYTES, RecordKind, RecordName, Repository, StoreError, decode_lost};
+use treering_store::{Listing, RECORD_MOST_BYTES, RecordKind, RecordName, Repository, StoreError, decode_lost};
 
+use super::strays::{Stray, strays, whole};
 use crate::error::Result;
 use crate::known::{KnownChunks, damage};
-use crate::prune::{decode_pruned, read_pruned};
+use crate::prune::decode_pruned;
 use crate::record::{AllSnapshots, Snapshot, SnapshotName};
 
 /// A snapshot that is not visible under its name, and whose record was found elsewhere.
@@ -20,8 +20,10 @@ pub(super) struct LostSnapshot {
     pub(super) bytes: Vec<u8>,
     /// What they say.
     pub(super) snapshot: Snapshot,
-    /// Whether there is a file that shows that it was committed: a damaged one of its name, or a whole one of another.
-    pub(super) was_committed: bool,
+    /// Whether there is a file of it: a damaged one of its name, or a whole one of another. It was visible until then.
+    pub(super) has_file: bool,
+    /// Whether another snapshot names it, so that it was committed, and perhaps dropped since.
+    pub(super) is_named: bool,
 }
 
 /// What the files of records say.
@@ -39,13 +41,16 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn read(repository: &Repository, known: &KnownChunks) -> Result<Self> {
+    /// `listing` was made before `known`: what live sessions had under way then is none of it.
+    pub(super) fn read(repository: &Repository, known: &KnownChunks, listing: Option<&Listing>) -> Result<Self> {
         let all = Snapshot::read_all(repository)?;
         let Dropped { gone, is_sure, damaged } = Dropped::read(repository)?;
         let misplaced = misplaced(repository, &all);
-        let mut lost = second_copies(repository, known)?;
-        let moved = misplaced.values().map(|(name, bytes, snapshot)| (*name, (bytes.clone(), snapshot.clone())));
-        lost.extend(moved);
+        let mut lost = strays(repository, known, &HashSet::new(), listing)?;
+        for (name, bytes, snapshot) in misplaced.values() {
+            let is_named = lost.get(name).is_some_and(|stray| stray.is_named);
+            lost.insert(*name, Stray { bytes: bytes.clone(), snapshot: snapshot.clone(), is_named });
+        }
         let visible: HashSet<_> = all.snapshots.iter().map(|(name, _)| *name).collect();
         lost.retain(|name, _| !gone.contains(name) && !visible.contains(name));
         let mut committed: HashSet<_> = misplaced.values().map(|(name, ..)| *name).collect();
@@ -56,8 +61,8 @@ impl Records {
                 hopeless.push((name, damage(error)?));
             }
         }
-        let lost = lost.into_iter().map(|(name, (bytes, snapshot))| {
-            (name, LostSnapshot { bytes, snapshot, was_committed: committed.contains(&name) })
+        let lost = lost.into_iter().map(|(name, Stray { bytes, snapshot, is_named })| {
+            (name, LostSnapshot { bytes, snapshot, has_file: committed.contains(&name), is_named })
         });
         let lost: BTreeMap<_, _> = lost.collect();
         // Where two have changed places, each is moved aside when the one of that name comes back.
@@ -106,21 +111,6 @@ impl Dropped {
     }
 }
 
-type Found = (Vec<u8>, Snapshot);
-
-/// Snapshots by their second copies, but for those that a prune has taken for good.
-fn second_copies(repository: &Repository, known: &KnownChunks) -> Result<BTreeMap<SnapshotName, Found>> {
-    let (mut reader, mut found) = (repository.reader()?, BTreeMap::new());
-    let (_, pruned) = read_pruned(repository)?;
-    for id in known.copies.iter().filter(|id| !pruned.contains(id)) {
-        let Ok(bytes) = reader.get(ChunkKind::SnapshotCopy, id) else { continue };
-        if let Some(snapshot) = whole(repository, &bytes) {
-            found.insert(RecordName::of(&bytes), (bytes, snapshot));
-        }
-    }
-    Ok(found)
-}
-
 /// Files of snapshot records that are whole but for their name: by that, the name that they should have.
 fn misplaced(repository: &Repository, all: &AllSnapshots) -> HashMap<SnapshotName, (SnapshotName, Vec<u8>, Snapshot)> {
     let mut misplaced = HashMap::new();
@@ -132,9 +122,4 @@ fn misplaced(repository: &Repository, all: &AllSnapshots) -> HashMap<SnapshotNam
         }
     }
     misplaced
-}
-
-fn whole(repository: &Repository, bytes: &[u8]) -> Option<Snapshot> {
-    let record = repository.open_record(bytes).ok().filter(|record| record.kind == RecordKind::SNAPSHOT)?;
-    Snapshot::decode(&record.body).ok()
 }

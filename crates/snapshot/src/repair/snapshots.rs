@@ -1,15 +1,17 @@
 //! Mending snapshots: lost records are brought back from their second copies, snapshots with damage are written again
 //! without what is lost, and records that cannot be read are moved aside.
 //!
-//! Invariant: what is brought back was neither forgotten nor pruned, and is whole or was visible before and is written
-//! again at once without what is lost. What is written again is committed before the original is forgotten, and the
+//! Invariant: what is brought back was neither forgotten nor pruned nor is a live session about to commit it, and is whole,
+//! or was visible before or is asked for by name and is written again at once without what is lost. What is written again is committed before the original is forgotten, and the
 //! original can be brought back. What a record may have kept back is kept back otherwise before the record is moved.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use treering_store::storage::{Area, LockMode};
-use treering_store::{Compression, PackName, Record, RecordKind, RecordName, Repository, Session, SessionMode};
+use treering_store::{
+    Compression, Deletion, PackName, Record, RecordKind, RecordName, Repository, Session, SessionMode,
+};
 
 use super::needs::{There, missing, record};
 use super::packs::restore_copies;
@@ -42,7 +44,8 @@ pub struct Returned {
     pub name: SnapshotName,
     /// What it says.
     pub snapshot: Snapshot,
-    /// Whether there is a damaged record of it. If there is none, nobody knows whether it was ever committed.
+    /// Whether there is a damaged record of it, or another snapshot names it. Otherwise nobody knows whether it was ever
+    /// committed.
     pub was_committed: bool,
     /// What became of it.
     pub outcome: ReturnedAs,
@@ -51,10 +54,10 @@ pub struct Returned {
 /// What became of a lost snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReturnedAs {
-    /// It was brought back. If its record was only damaged and something that it needs is lost, it is among those that
-    /// were written again, too.
+    /// It was brought back. If something that it needs is lost, it is among those that were written again, too.
     Back,
-    /// Something that it needs is lost, and nobody knows whether it was ever committed, so it was not.
+    /// Something that it needs is lost, and nobody knows whether it was dropped on purpose or ever committed, so it was not
+    /// brought back. It is if it is named.
     Incomplete(Losses),
     /// Records of forgotten snapshots cannot be read, and it may be one of them. It comes back if it is named; otherwise
     /// it counts as forgotten from now on.
@@ -144,8 +147,8 @@ impl SnapshotRepairOptions {
 
     fn outcome(&self, name: &SnapshotName, lost: &LostSnapshot, is_sure: bool, losses: Losses) -> ReturnedAs {
         match losses.lost_paths() {
-            _ if lost.was_committed => ReturnedAs::Back,
-            0 if is_sure || self.is_named(name) => ReturnedAs::Back,
+            _ if lost.has_file || self.is_named(name) => ReturnedAs::Back,
+            0 if is_sure => ReturnedAs::Back,
             0 => ReturnedAs::PerhapsForgotten,
             _ => ReturnedAs::Incomplete(losses),
         }
@@ -185,17 +188,22 @@ fn bring_back(
     repaired: &mut SnapshotsRepaired,
     progress: &dyn Progress,
 ) -> Result<KnownChunks> {
+    // What a live session is about to commit is not lost. Where nobody can hold the lock, nobody commits.
+    let listing = match options.dry_run {
+        true => repository.start_deletion().ok().map(Deletion::into_listing),
+        false => Some(repository.start_deletion()?.into_listing()),
+    };
     let lock = if options.dry_run { None } else { Some(repository.storage().lock(LockMode::Shared)?) };
     let packs = repository.list_packs()?;
     let known = KnownChunks::read(repository, &packs, progress)?;
-    let records = Records::read(repository, &known)?;
+    let records = Records::read(repository, &known, listing.as_ref())?;
     let there = There::new(&known, HashSet::new())?;
     let mut reader = repository.reader()?;
     let mut assessor = Assessor::new(&mut reader, &there, progress);
     for (name, lost) in records.lost.iter().filter(|(name, _)| options.names(name)) {
         let losses = assessor.assess(&lost.snapshot)?;
         let outcome = options.outcome(name, lost, records.is_sure, losses);
-        let (snapshot, was_committed) = (lost.snapshot.clone(), lost.was_committed);
+        let (snapshot, was_committed) = (lost.snapshot.clone(), lost.has_file || lost.is_named);
         repaired.returned.push(Returned { name: *name, snapshot, was_committed, outcome });
     }
     for (name, detail) in records.hopeless.iter().filter(|(name, _)| options.names(name)) {

@@ -412,3 +412,84 @@ fn a_pack_that_is_not_there_is_refused_and_a_sound_one_may_be_written_again() {
     assert!(pack_of(&home.repository, &data_id(&home, b"last")) != pack);
     assert_eq!(errors(&home), 0);
 }
+
+/// Two snapshots, the second of which has seen the first. Of neither anything is lost.
+fn seen(home: &Home) -> [SnapshotName; 2] {
+    let (first, _) = home.commit(items());
+    let (second, _) = home.commit_with(vec![file("x", b"x")], |snapshot, _| snapshot.heads = vec![*first.as_bytes()]);
+    [first, second]
+}
+
+fn lose(home: &Home, name: SnapshotName) {
+    std::fs::remove_file(home.path_of(Area::Snapshots, &name.to_string())).unwrap();
+}
+
+fn look(home: &Home) -> (u64, Vec<SnapshotName>, bool) {
+    let report = check(&home.reopen(), &CheckOptions { data: None, clock: &|| std::time::Duration::ZERO }, &Silent);
+    let report = report.unwrap();
+    (report.num_errors(), report.lost_snapshots().collect(), report.suggest_prune())
+}
+
+#[test]
+fn what_another_snapshot_has_seen_is_lost_and_what_nobody_has_seen_may_be() {
+    let home = Home::new();
+    let [first, second] = seen(&home);
+    lose(&home, first);
+    assert_eq!(look(&home), (1, vec![first], false));
+    assert_eq!(snapshots(&home, false).returned[0].outcome, ReturnedAs::Back);
+    lose(&home, second);
+    assert_eq!(look(&home), (0, vec![second], false), "its backup may never have come to its end");
+    assert!(!snapshots(&home, false).returned[0].was_committed);
+    assert_eq!((look(&home), paths(&home, first).len()), ((0, vec![], false), 4));
+    home.repository.forget_snapshot(first).unwrap();
+    assert_eq!(look(&home), (0, vec![], true), "it was dropped on purpose, and others have seen it");
+}
+
+#[test]
+fn a_prune_keeps_what_a_lost_snapshot_needs_until_it_is_brought_back() {
+    let home = Home::new();
+    for lost in [0, 1] {
+        let both = seen(&home);
+        lose(&home, both[lost]);
+        let repository = home.reopen();
+        crate::prune::tests::prune_all(&repository, &[both[lost]]);
+        assert_eq!(snapshots(&home, false).returned[0].outcome, ReturnedAs::Back);
+        assert_eq!(paths(&home, both[0]).len(), 4);
+        assert_eq!(errors(&home), 0);
+    }
+}
+
+#[test]
+fn of_a_lost_snapshot_that_is_not_whole_the_rest_comes_back_if_it_is_named() {
+    let home = Home::new();
+    home.commit(vec![file("a", b"lost")]);
+    let (name, _) = home.commit(vec![file("a", b"lost"), file("b", b"kept")]);
+    remove(&home, pack_of(&home.repository, &data_id(&home, b"lost")));
+    lose(&home, name);
+    assert!(matches!(snapshots(&home, false).returned[0].outcome, ReturnedAs::Incomplete(_)));
+    let named = snapshots_of(&home, &[name.to_string()], false).unwrap();
+    assert_eq!(named.returned[0].outcome, ReturnedAs::Back);
+    assert_eq!(paths(&home, named.rewritten[0].name.unwrap()), ["/b"]);
+    assert_eq!(errors(&home), 0);
+}
+
+#[test]
+fn what_a_live_session_is_about_to_commit_is_left_to_it() {
+    let home = Home::new();
+    let (name, _) = home.commit(items());
+    let path = home.path_of(Area::Snapshots, &name.to_string());
+    let bytes = std::fs::read(&path).unwrap();
+    // Its copy gets into a pack of a session that is at work.
+    remove(&home, pack_of(&home.repository, &home.repository.namer().id(ChunkKind::SnapshotCopy, &bytes)));
+    let (mode, repository) = (treering_store::SessionMode::Store, home.reopen());
+    let session = treering_store::Session::start(&repository, None, Compression::DEFAULT, mode).unwrap();
+    let mut sink = session.sink().unwrap();
+    sink.put_again(ChunkKind::SnapshotCopy, &bytes).unwrap();
+    sink.flush().unwrap();
+    session.flush().unwrap();
+    lose(&home, name);
+    assert_eq!(snapshots(&home, false), SnapshotsRepaired::default());
+    assert!(!path.exists());
+    drop((sink, session));
+    assert_eq!(snapshots(&home, false).returned[0].outcome, ReturnedAs::Back);
+}

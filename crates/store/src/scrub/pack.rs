@@ -46,9 +46,7 @@ impl Repository {
         match how {
             PackCheck::Name => Ok(self.check_name(name)?.into_iter().collect()),
             PackCheck::Trailer => match self.open_whole(name) {
-                Ok((pack, _)) => {
-                    Ok(pack.is_header_damaged().then(|| HEADER_DAMAGED.to_owned()).into_iter().collect())
-                }
+                Ok((pack, _)) => Ok(pack.is_header_damaged().then(|| HEADER_DAMAGED.to_owned()).into_iter().collect()),
                 Err(e) => Ok(vec![finding_detail(e)?]),
             },
             PackCheck::Data => self.check_data(name),

@@ -30,13 +30,13 @@ use crate::entropy::random;
 use crate::error::{Result, StoreError};
 use crate::index::{Index, Losses, PackNumber};
 use crate::keys::Keys;
-use crate::limits::WRITER_QUEUE_FRAMES;
+use crate::limits::{RECORD_BODY_MOST_BYTES, WRITER_QUEUE_FRAMES};
 use crate::lost::LostChunks;
 use crate::pack::PackName;
 use crate::pack::frame::Compression;
 use crate::record::{Record, RecordKind, RecordName};
 use crate::repository::Repository;
-use crate::storage::{Area, LockMode, Registered};
+use crate::storage::{Area, LockMode, Registered, Staged};
 
 use lease::Leases;
 pub use sink::{Sink, Stored};
@@ -365,13 +365,22 @@ impl Session {
         staged.append(&bytes)?;
         staged.sync()?;
         let lock = self.shared.repository.lock(LockMode::Shared)?;
-        let packs = self.check_packs()?;
+        let packs = self.check_packs().inspect_err(|_| self.disown(&bytes))?;
         let names: Vec<&str> = packs.iter().map(String::as_str).collect();
         storage.sync(Area::Packs, &names)?;
-        staged.publish(Area::Snapshots, &name.to_string())?;
+        publish_once(&self.shared.repository, staged, name)?;
         storage.sync(Area::Snapshots, &[&name.to_string()])?;
         drop(lock);
         Ok(name)
+    }
+
+    /// It is not committed, or under another name later: nobody is to take its second copy for that of a lost snapshot.
+    /// If that cannot be written down, a prune keeps what it needs for nothing.
+    fn disown(&self, bytes: &[u8]) {
+        let repository = &self.shared.repository;
+        let copies = [*repository.namer().id(ChunkKind::SnapshotCopy, bytes).as_bytes()];
+        let body = crate::codec::encode(&copies.as_slice(), RECORD_BODY_MOST_BYTES);
+        body.and_then(|body| repository.put_record(&Record::new(RecordKind::PRUNED, body))).ok();
     }
 
     /// Rule A3: every pack that the snapshot relies on, own or not, is asked for in the storage, never in the index.
@@ -414,6 +423,14 @@ impl Session {
         let shown =
             gone.iter().map(|(name, number)| name.map_or_else(|| format!("number {}", number.0), |n| n.to_string()));
         Ok(StoreError::PacksGone { packs: shown.collect() })
+    }
+}
+
+/// A repair that took it for lost may have published the same bytes.
+fn publish_once(repository: &Repository, staged: Box<dyn Staged>, name: RecordName) -> Result<()> {
+    match staged.publish(Area::Snapshots, &name.to_string()) {
+        Err(StoreError::Exists { .. }) if repository.read_record(Area::Snapshots, name).is_ok() => Ok(()),
+        published => published,
     }
 }
 

@@ -119,6 +119,10 @@ fn a_pack_that_vanishes_is_noticed_and_its_chunks_are_stored_again() {
     let refused = session.commit(b"second".to_vec());
     assert!(matches!(&refused, Err(StoreError::PacksGone { packs }) if *packs == [pack.to_string()]), "{refused:?}");
     assert_eq!(home.storage.list(Area::Snapshots).unwrap(), []);
+    // Nobody is to take what was not committed for lost.
+    let records = home.repository.list_records(Area::Records).unwrap().into_iter();
+    let kinds: Vec<_> = records.map(|name| home.repository.read_record(Area::Records, name).unwrap().kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == RecordKind::PRUNED).count(), 1);
     let again = put(&session, 0..30);
     assert!(again[..20].iter().all(|stored| stored.is_new) && again[20..].iter().all(|stored| !stored.is_new));
     session.commit(b"second".to_vec()).unwrap();
@@ -690,4 +694,21 @@ fn a_chunk_that_others_have_repacked_is_found_without_a_new_index() {
     assert_readable(&reading, 0..20);
     let notices = format!("{:?}", [looking.take_notices(), reading.take_notices()]);
     assert!(!notices.contains("Rebuilt"), "{notices}");
+}
+
+#[test]
+fn a_snapshot_that_a_repair_was_quicker_to_publish_is_committed() {
+    let home = home();
+    let (name, bytes) = home.repository.seal_record(&Record::new(RecordKind::SNAPSHOT, b"body".to_vec())).unwrap();
+    let staged = || {
+        let mut staged = home.storage.stage().unwrap();
+        staged.append(&bytes).unwrap();
+        staged
+    };
+    home.repository.publish_snapshot(&bytes).unwrap();
+    publish_once(&home.repository, staged(), name).unwrap();
+    let other = RecordName::from_bytes([7; 32]);
+    staged().publish(Area::Snapshots, &other.to_string()).unwrap();
+    let refused = publish_once(&home.repository, staged(), other);
+    assert!(matches!(refused, Err(StoreError::Exists { .. })), "{refused:?}");
 }

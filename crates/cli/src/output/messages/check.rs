@@ -57,6 +57,10 @@ pub(crate) struct CheckSummary {
     /// Why what was read could not be written down, if so. Not restic's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ledger_not_written: Option<String>,
+    /// Snapshots that are not there and of which a copy of the record is: `repair snapshots` brings back what is whole. Not
+    /// restic's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost_snapshots: Vec<String>,
     /// Files in the repository's folders that are nothing of it. Not restic's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unknown_files: Vec<String>,

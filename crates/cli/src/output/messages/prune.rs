@@ -16,6 +16,12 @@ pub(crate) struct PruneSummary {
     pub(crate) snapshots_kept: u64,
     /// Snapshots that were forgotten by retention.
     pub(crate) snapshots_removed: u64,
+    /// Snapshots that are lost, or were never committed, and of which a copy of the record is there: what they need stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) snapshots_lost: Vec<String>,
+    /// Forgotten snapshots that `undelete` cannot bring back any more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) snapshots_ended: u64,
     /// The plan: packs that stay.
     pub(crate) packs_kept: u64,
     /// The plan: packs that are needed in part.
