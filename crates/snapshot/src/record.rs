@@ -220,6 +220,13 @@ impl Snapshot {
         Self::decode(&record.body)
     }
 
+    /// What puts snapshots in order, the newest last. Of the same moment, one that a repair has made is older than what it
+    /// was made from, which holds more.
+    pub(crate) fn age(&self, name: SnapshotName) -> (Time, bool, SnapshotName) {
+        let is_repaired = self.extensions.iter().any(|(tag, _)| *tag == REPAIRED_FROM_TAG);
+        (self.time, !is_repaired, name)
+    }
+
     /// Reads all, oldest first, and names those that cannot be read.
     ///
     /// # Errors
@@ -235,7 +242,7 @@ impl Snapshot {
                 Err(e) => all.damaged.push((name, e)),
             }
         }
-        all.snapshots.sort_by_key(|(name, snapshot)| (snapshot.time, *name));
+        all.snapshots.sort_by_key(|(name, snapshot)| snapshot.age(*name));
         Ok(all)
     }
 }

@@ -34,7 +34,7 @@ pub fn list(repository: &Repository) -> Result<Vec<(Named, Forgotten)>> {
             all.push(((forgotten.snapshot, snapshot), forgotten));
         }
     }
-    all.sort_by_key(|((name, snapshot), _)| (snapshot.time, *name));
+    all.sort_by_key(|((name, snapshot), _)| snapshot.age(*name));
     Ok(all)
 }
 

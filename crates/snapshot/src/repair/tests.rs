@@ -493,3 +493,20 @@ fn what_a_live_session_is_about_to_commit_is_left_to_it() {
     drop((sink, session));
     assert_eq!(snapshots(&home, false).returned[0].outcome, ReturnedAs::Back);
 }
+
+#[test]
+fn the_original_is_newer_than_what_a_repair_has_made_of_it() {
+    let home = Home::new();
+    let (name, _) = home.commit(items());
+    let pack = pack_of(&home.repository, &data_id(&home, b"last"));
+    let (path, aside) = (home.path_of(Area::Packs, &pack.to_string()), home.folder.path().join("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    assert_eq!(snapshots(&home, false).rewritten.len(), 1);
+    std::fs::rename(&aside, &path).unwrap();
+    let repository = home.reopen();
+    let [kept] = &crate::undelete::list(&repository).unwrap()[..] else { panic!() };
+    crate::undelete::undelete(&repository, kept, &Silent).unwrap();
+    let all = Snapshot::read_all(&repository).unwrap();
+    let latest = crate::select::resolve(&all, "latest", &Default::default()).unwrap();
+    assert_eq!((all.snapshots.len(), latest.0), (2, name));
+}

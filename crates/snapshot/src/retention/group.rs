@@ -60,7 +60,8 @@ impl fmt::Display for GroupKey<'_> {
     }
 }
 
-/// The groups of what the filter selects. Of snapshots of the same moment, the one with the greater name is newer.
+/// The groups of what the filter selects. Of snapshots of the same moment, what a repair has made is the older one; then the
+/// one with the greater name is newer.
 pub(super) fn newest_first<'a>(
     all: &'a [Named],
     filter: &Filter,
@@ -71,7 +72,7 @@ pub(super) fn newest_first<'a>(
         groups.entry(GroupKey::of(&named.1, by)).or_default().push(named);
     }
     for members in groups.values_mut() {
-        members.sort_by_key(|(name, snapshot)| std::cmp::Reverse((snapshot.time, *name)));
+        members.sort_by_key(|(name, snapshot)| std::cmp::Reverse(snapshot.age(*name)));
     }
     groups
 }
