@@ -193,3 +193,26 @@ fn a_time_zone_that_nobody_knows_is_told() {
         assert_eq!(said.contains("taken as UTC"), is_told, "{zone}: {said}");
     }
 }
+
+/// The last good snapshot of a database has lost it: the one before is kept beside it, from which it can be restored.
+#[test]
+fn no_policy_drops_the_last_snapshot_of_which_nothing_is_lost() {
+    let temp = folder();
+    let treering = Treering::init(temp.path());
+    let tree = temp.path().join("tree");
+    let ids = three_good_and_three_torn_days(&treering, &tree);
+    let shards = fs::read_dir(treering.repository().join("packs")).unwrap();
+    let packs = shards.flat_map(|shard| fs::read_dir(shard.unwrap().path()).unwrap());
+    let mut data: Vec<_> = packs.map(|pack| pack.unwrap().path()).collect();
+    data.retain(|pack| fs::read(pack).unwrap()[10] == 1);
+    data.sort_by_key(|pack| fs::metadata(pack).unwrap().modified().unwrap());
+    let mut bytes = fs::read(&data[2]).unwrap();
+    bytes[120] ^= 1;
+    fs::remove_file(&data[2]).unwrap();
+    fs::write(&data[2], bytes).unwrap();
+    run(treering.command("repair").args(["packs", "--read-data"])).expect(3);
+    forget(&treering, &["--keep-last", "1"]).expect(0);
+    assert_eq!(days_left(&treering), ["2025-10-02", "2025-10-03", "2025-10-06"]);
+    forget(&treering, &[&ids[1]]).expect(1);
+    treering.restore(&ids[1], &temp.path().join("restored"));
+}

@@ -3,15 +3,19 @@
 //! Invariant: what is dropped is chosen as a whole before anything is dropped, and no application loses its last good
 //! snapshot unless that was asked for.
 
-use treering_snapshot::SnapshotName;
+use std::collections::BTreeSet;
+
 use treering_snapshot::retention::{self, Policy, refuse_last_good};
 use treering_snapshot::select::{self, Named};
+use treering_snapshot::{SnapshotName, check};
 
 use crate::args::ForgetArgs;
 use crate::choice;
 use crate::commands::je;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Outcome};
+use crate::output::listener::Listener;
+use crate::output::progress::Task;
 use crate::output::table::count;
 use crate::output::{groups, objects};
 use crate::settings::{Verbosity, snapshot_filter};
@@ -51,7 +55,9 @@ fn by_policy(context: &Context, opened: &Opened, args: &ForgetArgs, policy: &Pol
     let all = choice::all(&opened.repository, context.printer)?;
     // What counts as the newest, and how many there are, cannot be told.
     select::refuse_unreadable(&all, "the --keep-… options")?;
-    let decided = retention::decide(&all.snapshots, &filter, policy, args.keep.group_by, &context.zone)?;
+    let harmed = harmed(context, opened)?;
+    let judged = (all.snapshots.as_slice(), &harmed);
+    let decided = retention::decide(judged, &filter, policy, args.keep.group_by, &context.zone)?;
     let dropped = decided.iter().flat_map(|group| group.dropped().map(|decision| decision.snapshot.0));
     let dropped: Vec<SnapshotName> = dropped.collect();
     drop_all(opened, &dropped, args.dry_run)?;
@@ -71,10 +77,16 @@ fn by_name(context: &Context, opened: &Opened, args: &ForgetArgs) -> Outcome {
     let chosen = choice::several(&all, &args.snapshots, &filter)?;
     let dropped: Vec<SnapshotName> = chosen.iter().map(|(name, _)| *name).collect();
     if !args.allow_last_good {
-        refuse_last_good(&all.snapshots, &dropped)?;
+        refuse_last_good(&all.snapshots, &harmed(context, opened)?, &dropped)?;
     }
     drop_all(opened, &dropped, args.dry_run)?;
     tell_named(context, &chosen, args.dry_run)
+}
+
+/// Snapshots that are no good because something of them is lost.
+pub(super) fn harmed(context: &Context, opened: &Opened) -> Result<BTreeSet<SnapshotName>, Failure> {
+    let listener = Listener::silent(Task::Check, context.printer);
+    Ok(check::harmed(&opened.repository, &listener)?)
 }
 
 fn drop_all(opened: &Opened, names: &[SnapshotName], dry_run: bool) -> Outcome {

@@ -12,6 +12,7 @@ use treering_snapshot::{SnapshotError, SnapshotName};
 
 use crate::args::PruneArgs;
 use crate::choice;
+use crate::commands::forget::harmed;
 use crate::commands::je;
 use crate::context::{Context, Opened};
 use crate::exit::{Failure, Kind, Outcome};
@@ -40,7 +41,11 @@ fn prune(context: &Context, opened: &Opened, args: &PruneArgs, policy: Option<&P
     let filter = snapshot_filter(&args.filter, &context.environment);
     let all = choice::all(&opened.repository, context.printer)?;
     let decided = match policy {
-        Some(policy) => retention::decide(&all.snapshots, &filter, policy, args.keep.group_by, &context.zone)?,
+        Some(policy) => {
+            let harmed = harmed(context, opened)?;
+            let judged = (all.snapshots.as_slice(), &harmed);
+            retention::decide(judged, &filter, policy, args.keep.group_by, &context.zone)?
+        }
         None => Vec::new(),
     };
     let dropped = decided.iter().flat_map(|group| group.dropped().map(|decision| decision.snapshot.0));

@@ -173,6 +173,19 @@ pub fn check(repository: &Repository, options: &CheckOptions<'_>, progress: &dyn
     Ok(CheckReport { records: records.count, unknown_files, verified, ..structure.report() })
 }
 
+/// Snapshots of which something is recorded as lost, and all others with damage then. As long as nothing is recorded, nothing
+/// is looked at.
+///
+/// # Errors
+///
+/// As for [`check()`].
+pub fn harmed(repository: &Repository, progress: &dyn Progress) -> Result<BTreeSet<SnapshotName>> {
+    if repository.lost_chunks()?.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(check(repository, &CheckOptions { data: None, clock: &|| Duration::ZERO }, progress)?.affected)
+}
+
 fn join(reader: ScopedJoinHandle<'_, Result<DataRead>>) -> Result<DataRead> {
     reader.join().unwrap_or(Err(SnapshotError::WorkerLost))
 }

@@ -2,12 +2,13 @@
 //!
 //! A policy counts days and knows nothing of damage: when a database breaks, it would in time drop every snapshot from
 //! which the database can still be restored. So for each instance of an application the newest snapshot in which it is
-//! consistent is kept until a newer one is; if it never was, the newest with the best verdict.
+//! consistent is kept until a newer one is; if it never was, the newest with the best verdict. Where chunks of snapshots are
+//! lost, the newest one of which nothing is lost is kept as well.
 //!
 //! Invariant: judged over all visible snapshots; one function for all who drop snapshots.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -35,12 +36,22 @@ pub struct Instance<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastGood<'a>(BTreeMap<SnapshotName, Vec<Instance<'a>>>);
 
-/// What makes one snapshot better for an instance than another: its verdict, then its age, then its name.
-type Rank = (Reverse<Verdict>, Time, SnapshotName);
+/// What makes one snapshot better for an instance than another: its verdict, then its age.
+type Rank = (Reverse<Verdict>, (Time, bool, SnapshotName));
 
 impl<'a> LastGood<'a> {
-    /// Those among all visible snapshots, which may come in any order.
-    pub fn of(all: &'a [Named]) -> Self {
+    /// Those among all visible snapshots, which may come in any order. Beside one of which something is lost stands the best
+    /// of those that are not `harmed`: nobody knows here whether what is lost is the application's.
+    pub fn of(all: &'a [Named], harmed: &BTreeSet<SnapshotName>) -> Self {
+        let mut protected = Self::default();
+        protected.add_best(all.iter());
+        if !harmed.is_empty() {
+            protected.add_best(all.iter().filter(|(name, _)| !harmed.contains(name)));
+        }
+        protected
+    }
+
+    fn add_best(&mut self, all: impl Iterator<Item = &'a Named>) {
         let mut best: BTreeMap<Instance<'a>, Rank> = BTreeMap::new();
         for (name, snapshot) in all {
             for entry in &snapshot.applications {
@@ -50,15 +61,16 @@ impl<'a> LastGood<'a> {
                     path: &entry.path,
                     scope: entry.scope.as_deref(),
                 };
-                let rank = (Reverse(Verdict::from_word(&entry.verdict)), snapshot.time, *name);
+                let rank = (Reverse(Verdict::from_word(&entry.verdict)), snapshot.age(*name));
                 best.entry(instance).and_modify(|known| *known = rank.max(*known)).or_insert(rank);
             }
         }
-        let mut protected = Self::default();
-        for (instance, (_, _, name)) in best {
-            protected.0.entry(name).or_default().push(instance);
+        for (instance, (_, (_, _, name))) in best {
+            let instances = self.0.entry(name).or_default();
+            if !instances.contains(&instance) {
+                instances.push(instance);
+            }
         }
-        protected
     }
 
     /// What a snapshot is the last good one of.
@@ -67,13 +79,14 @@ impl<'a> LastGood<'a> {
     }
 }
 
-/// Refuses to drop these snapshots, all of them together, if an application would lose its last good one.
+/// Refuses to drop these snapshots, all of them together, if an application would lose its last good one. `harmed` are
+/// those of which something is lost.
 ///
 /// # Errors
 ///
 /// [`SnapshotError::LastGood`] names all of them.
-pub fn refuse_last_good(all: &[Named], dropped: &[SnapshotName]) -> Result<()> {
-    let last_good = LastGood::of(all);
+pub fn refuse_last_good(all: &[Named], harmed: &BTreeSet<SnapshotName>, dropped: &[SnapshotName]) -> Result<()> {
+    let last_good = LastGood::of(all, harmed);
     let lost =
         dropped.iter().flat_map(|name| last_good.instances_of(*name).iter().map(|instance| sentence(*name, instance)));
     let snapshots: Vec<String> = lost.collect();

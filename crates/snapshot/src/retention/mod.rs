@@ -17,6 +17,8 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 
 pub use calendar::{EachPeriod, Period};
@@ -28,6 +30,7 @@ pub use reason::Reason;
 pub use rules::Left;
 
 use crate::error::{Result, SnapshotError};
+use crate::record::SnapshotName;
 use crate::select::{Filter, GroupBy, Named};
 
 /// Snapshots that a policy was applied to together.
@@ -70,14 +73,14 @@ impl Decision<'_> {
 }
 
 /// Applies a policy to each group of the snapshots that the filter selects. `all` are all that are visible, in any
-/// order; days, weeks and hours are those of the time zone.
+/// order, and `harmed` those of them of which something is lost; days, weeks and hours are those of the time zone.
 ///
 /// # Errors
 ///
 /// [`SnapshotError::EmptyPolicy`], or [`SnapshotError::KeepsNothing`] for a group of which the policy would keep
 /// nothing.
 pub fn decide<'a>(
-    all: &'a [Named],
+    (all, harmed): (&'a [Named], &BTreeSet<SnapshotName>),
     filter: &Filter,
     policy: &Policy,
     group_by: GroupBy,
@@ -86,7 +89,7 @@ pub fn decide<'a>(
     if policy.is_empty() {
         return Err(SnapshotError::EmptyPolicy);
     }
-    let last_good = LastGood::of(all);
+    let last_good = LastGood::of(all, harmed);
     let groups = group::newest_first(all, filter, group_by).into_iter();
     let judged = groups.map(|(key, members)| {
         let mut decisions = rules::apply(&members, policy, zone);

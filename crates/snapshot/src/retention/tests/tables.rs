@@ -133,7 +133,7 @@ fn a_watch_alone_is_no_policy() {
     let zone = zone("UTC");
     let mut all = series(&zone, &["2026-01-01T10:00", "2026-01-02T10:00"]);
     all.iter_mut().for_each(|(_, snapshot)| snapshot.tags = vec![WATCH_TAG.to_owned()]);
-    let refused = decide(&all, &Filter::default(), &policy("watch7d"), GroupBy::default(), &zone);
+    let refused = decide(sound(&all), &Filter::default(), &policy("watch7d"), GroupBy::default(), &zone);
     assert!(matches!(refused, Err(SnapshotError::EmptyPolicy)), "{refused:?}");
 }
 
@@ -184,7 +184,7 @@ fn groups_are_judged_by_themselves() {
     all[2].1.tags = vec!["x".into()];
     let by = |host, paths, tags| GroupBy { host, paths, tags };
     let grouped = |by: GroupBy, filter: &Filter| -> Vec<(String, Vec<u8>)> {
-        let groups = decide(&all, filter, &policy("l1"), by, &zone).unwrap();
+        let groups = decide(sound(&all), filter, &policy("l1"), by, &zone).unwrap();
         groups.iter().map(|group| (group.key.to_string(), kept(&group.decisions))).collect()
     };
     let (none, web) = (Filter::default(), Filter { hosts: vec!["web".into()], ..Filter::default() });
@@ -205,12 +205,12 @@ fn a_policy_that_keeps_nothing_is_refused() {
     let zone = zone("UTC");
     let all = series(&zone, &["2026-01-01T10:00", "2026-01-02T10:00"]);
     let refused =
-        |rules: &str| decide(&all, &Filter::default(), &policy(rules), GroupBy::default(), &zone).unwrap_err();
+        |rules: &str| decide(sound(&all), &Filter::default(), &policy(rules), GroupBy::default(), &zone).unwrap_err();
     assert!(matches!(refused(""), SnapshotError::EmptyPolicy));
     assert!(matches!(refused("d0 within0d"), SnapshotError::EmptyPolicy));
     let error = refused("t:typo");
     assert!(matches!(&error, SnapshotError::KeepsNothing { group } if group == "host host, paths /data"), "{error}");
-    assert!(decide(&[], &Filter::default(), &policy("l1"), GroupBy::default(), &zone).unwrap().is_empty());
+    assert!(decide(sound(&[]), &Filter::default(), &policy("l1"), GroupBy::default(), &zone).unwrap().is_empty());
 }
 
 #[test]
