@@ -225,3 +225,33 @@ fn an_index_without_room_is_a_full_disk_and_no_damage() {
         assert!(matches!(ran.status.code(), Some(0 | 14)), "{free_kib} KiB: {ran:?}");
     }
 }
+
+/// As after a prune that was killed: of one forgotten snapshot something is gone.
+#[test]
+fn what_cannot_come_back_is_named_and_keeps_nothing_else_from_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let treering = Treering::init(temp.path());
+    let (tree, mut random) = (temp.path().join("tree"), Random::named(10, "undelete"));
+    let mut back_up = || {
+        change(&tree, &mut random);
+        let before: Vec<_> = listing(&treering).into_iter().map(|(name, _)| name).collect();
+        let name = id(&treering.backup(&tree));
+        let mut own: Vec<_> = listing(&treering).into_iter().map(|(name, _)| name).collect();
+        own.retain(|path| path.contains("packs/") && !before.contains(path));
+        (name, own)
+    };
+    let [(whole, _), (broken, packs), (also_broken, more), (kept, _)] = std::array::from_fn(|_| back_up());
+    forget(&treering, &[whole.clone(), broken.clone(), also_broken.clone()]);
+    packs.iter().chain(&more).for_each(|pack| fs::remove_file(treering.repository().join(pack)).unwrap());
+    let ids = |list: &Value, field: &str| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|one| one[field].as_str().unwrap().to_owned()).collect()
+    };
+    let listed = run(&mut treering.command("undelete")).expect(0).document();
+    assert_eq!(ids(&listed["forgotten"], "id"), std::slice::from_ref(&whole));
+    assert_eq!(ids(&listed["not_whole"], "snapshot_id"), [broken.clone(), also_broken.clone()]);
+    let done = run(treering.command("undelete").arg("--all")).expect(3);
+    assert_eq!(ids(&done.document()["restored"], "id"), [whole]);
+    assert_eq!(ids(&done.document()["not_whole"], "snapshot_id"), [broken.clone(), also_broken]);
+    run(treering.command("undelete").arg(&broken)).expect(1);
+    assert!(treering.snapshots().iter().any(|snapshot| snapshot["id"] == *kept));
+}

@@ -12,7 +12,7 @@ use treering_store::{Compression, Forgotten, PackName, Repository, Session, Sess
 use crate::check::{Findings, Severity};
 use crate::error::{Result, SnapshotError};
 use crate::follow::Follower;
-use crate::known::KnownChunks;
+use crate::known::{Bits, KnownChunks};
 use crate::progress::Progress;
 use crate::prune::describe;
 use crate::record::Snapshot;
@@ -36,6 +36,30 @@ pub fn list(repository: &Repository) -> Result<Vec<(Named, Forgotten)>> {
     }
     all.sort_by_key(|((name, snapshot), _)| snapshot.age(*name));
     Ok(all)
+}
+
+/// Of each of these, why it cannot be brought back: what of it is gone or cannot be read, if anything.
+///
+/// # Errors
+///
+/// If packs cannot be listed, or the index can neither be read nor made anew.
+pub fn missing(
+    repository: &Repository,
+    forgotten: &[(Named, Forgotten)],
+    progress: &dyn Progress,
+) -> Result<Vec<Option<String>>> {
+    repository.learn_packs()?;
+    let known = KnownChunks::read(repository, &repository.list_packs()?, progress)?;
+    let mut reader = repository.reader()?;
+    let mut marks = (Bits::new(known.rows().len()), Bits::new(known.rows().len()));
+    let look = |((name, snapshot), _): &(Named, Forgotten)| {
+        let (mut findings, (seen, sound)) = (Findings::default(), std::mem::take(&mut marks));
+        let mut follower = Follower::new(&mut reader, &known, &[], &mut findings, progress).resume(seen, sound);
+        follower.follow(*name, snapshot)?;
+        marks = follower.into_marks();
+        Ok(findings.list.iter().find(|finding| finding.breaks()).map(describe))
+    };
+    forgotten.iter().map(look).collect()
 }
 
 /// For whoever must know all that was forgotten, to bring it back or to end that.

@@ -168,7 +168,8 @@ fn advice_of_snapshot(error: &SnapshotError) -> Option<&'static str> {
         }
         SnapshotError::TooMuch { .. } => "If that is meant, add --yes; `--dry-run --verbose` shows every pack.",
         SnapshotError::CannotBringBack { .. } => {
-            "What it needs was pruned since, or is damaged: `treering check` tells."
+            "What it needs is gone, as after a prune that was killed, or damaged, which `treering check` tells. The next prune \
+             ends what cannot come back."
         }
         SnapshotError::NothingToBackUp => "Check the paths; each is named above with the reason.",
         SnapshotError::NoSnapshot { .. } => "`treering snapshots` lists what there is.",

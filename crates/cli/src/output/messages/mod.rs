@@ -32,7 +32,7 @@ pub(crate) use h2::{H2Finding, H2Map, H2Report};
 pub(crate) use je::{JeEnvironment, JeFinding, JeStake, JeVerified};
 pub(crate) use je_moment::{JeAllStored, JeCommit, JeCut, JeLastFile, JePass, JeRange, JeStored};
 pub(crate) use jpom::{JpomHome, JpomOutside, JpomPath};
-pub(crate) use prune::{PruneSummary, PrunedPack, UndeleteResult};
+pub(crate) use prune::{NotWhole, PruneSummary, PrunedPack, UndeleteResult};
 pub(crate) use repair::{
     RepairConfigSummary, RepairIndexSummary, RepairPacksSummary, RepairSnapshotsSummary, RepairedCopy, RepairedPack,
     ReturnedSnapshot, RewrittenSnapshot,

@@ -80,4 +80,16 @@ pub(crate) struct UndeleteResult {
     pub(crate) forgotten: Vec<SnapshotObject>,
     /// What was brought back.
     pub(crate) restored: Vec<SnapshotObject>,
+    /// What is listed or was asked for and cannot be brought back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_whole: Vec<NotWhole>,
+}
+
+/// A forgotten snapshot that cannot be brought back.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct NotWhole {
+    /// Its id.
+    pub(crate) snapshot_id: String,
+    /// What of it is gone or cannot be read.
+    pub(crate) reason: String,
 }
