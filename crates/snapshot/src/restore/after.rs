@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, linkat, mknodat, openat, readlinkat, renameat, symlinkat, syncfs, unlinkat,
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, linkat, mknodat, openat, readlinkat, renameat, symlinkat, syncfs,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -254,7 +255,7 @@ impl Last<'_> {
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(fd, name, flags, Mode::empty()).map_err(self.failure(other.folder, name, "open"))?;
-        let stat = rustix::fs::fstat(&made).map_err(self.failure(other.folder, name, "look at"))?;
+        let stat = fstat(&made).map_err(self.failure(other.folder, name, "look at"))?;
         // Exchanged since it was made: nothing is put on what is not ours.
         if stat.st_nlink != 1
             || matches!(kind_of(&stat), FileType::Symlink | FileType::RegularFile | FileType::Directory)
@@ -284,8 +285,11 @@ impl Last<'_> {
         };
         match openat(&fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(open) => {
-                meta.take_off(open.as_fd());
-                meta.put_on(open.as_fd(), folder.hands_down_acl && folder.is_fresh, &mut failed);
+                // What is right already may be somebody else's, who alone could set it.
+                if folder.is_fresh || !fstat(&open).is_ok_and(|stat| !meta.differs(open.as_fd(), &stat)) {
+                    meta.take_off(open.as_fd());
+                    meta.put_on(open.as_fd(), folder.hands_down_acl && folder.is_fresh, &mut failed);
+                }
             }
             Err(_) => meta.put_on_path(&fd, &mut failed),
         }

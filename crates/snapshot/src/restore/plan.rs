@@ -425,6 +425,8 @@ impl<'a> Planner<'a> {
         }
         let action = match self.decide(folder, node, path)? {
             Decision::Do(action) => action,
+            // It was told when it was left.
+            Decision::Leave if self.mode == Mode::Verify => return Ok(()),
             Decision::Leave => return self.leave(path, bytes),
             Decision::Blocked(found) => return Err(SnapshotError::Blocked { path: path.to_owned(), found }),
         };

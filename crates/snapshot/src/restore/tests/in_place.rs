@@ -1,7 +1,7 @@
 //! Restoring over what is there already.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink as make_symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink as make_symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -211,10 +211,7 @@ fn metadata_alone_is_corrected_without_writing_but_not_through_another_name_of_t
     xattr::set(&path, "user.extra", b"x").unwrap();
     let before = fs::metadata(&path).unwrap();
     home.restore_all(&snapshot);
-    assert_eq!(
-        std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap()),
-        std::os::unix::fs::MetadataExt::ino(&before)
-    );
+    assert_eq!(fs::metadata(&path).unwrap().ino(), before.ino());
     assert_eq!(xattr::get(&path, "user.extra").unwrap(), None);
     fs::remove_file(&path).unwrap();
     let other = home.path("elsewhere");
@@ -223,7 +220,7 @@ fn metadata_alone_is_corrected_without_writing_but_not_through_another_name_of_t
     set_time(&other, EARLIER);
     home.restore_all(&snapshot);
     assert!(look(&home.path("elsewhere").parent().unwrap().join("outside")).len() == 2);
-    let time = std::os::unix::fs::MetadataExt::mtime(&fs::metadata(&other).unwrap());
+    let time = fs::metadata(&other).unwrap().mtime();
     assert_eq!(time, EARLIER.seconds, "the other name's file is not ours");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
@@ -242,6 +239,8 @@ fn a_second_restore_changes_nothing() {
     let snapshot = home.snapshot(data);
     home.restore_all(&snapshot);
     let first = look(&home.target());
+    let touched = || fs::metadata(home.target()).map(|metadata| (metadata.ctime(), metadata.ctime_nsec())).unwrap();
+    let before = touched();
     for rule in [Overwrite::Always, Overwrite::IfChanged, Overwrite::IfNewer, Overwrite::Never] {
         let (summary, log) = home.restore(&snapshot, |options| {
             options.overwrite = rule;
@@ -255,7 +254,11 @@ fn a_second_restore_changes_nothing() {
             log.done.lock()
         );
         assert_eq!(look(&home.target()), first, "{rule:?}");
+        let skipped = summary.files_skipped;
+        let (verified, _) = home.restore(&snapshot, |options| (options.overwrite, options.verify) = (rule, true));
+        assert_eq!(verified.unwrap().files_skipped, skipped, "{rule:?}: each is counted once");
     }
+    assert_eq!(touched(), before, "a folder that is right is not set, which only its owner can do");
 }
 
 /// What is left out in a folder keeps it, and is no reason to say that it would go.
