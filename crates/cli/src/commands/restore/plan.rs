@@ -172,16 +172,18 @@ fn sub_paths(selector: Option<&Selector>, wanted: Vec<PathBuf>) -> Result<Vec<Pa
 
 fn roots(opened: &Opened, (name, snapshot): &Named, sub_paths: &[PathBuf], full: bool) -> Result<Vec<Root>, Failure> {
     let mut reader = opened.repository.reader()?;
+    let mut lay = |path| {
+        layout(snapshot, &mut reader, path, full).map_err(|error| match error {
+            SnapshotError::NoPath { path, .. } => SnapshotError::NoPath { path, snapshot: name.short() },
+            other => other,
+        })
+    };
     if sub_paths.is_empty() {
-        return Ok(layout(snapshot, &mut reader, None, full)?);
+        return Ok(lay(None)?);
     }
     let mut roots = Vec::new();
     for path in outermost(sub_paths) {
-        let found = layout(snapshot, &mut reader, Some(path), full).map_err(|error| match error {
-            SnapshotError::NoPath { path, .. } => SnapshotError::NoPath { path, snapshot: name.short() },
-            other => other,
-        });
-        roots.extend(found?);
+        roots.extend(lay(Some(path))?);
     }
     Ok(roots)
 }

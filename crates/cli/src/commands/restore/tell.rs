@@ -44,10 +44,15 @@ fn print(printer: Printer, plan: &Plan<'_>, done: &RestoreSummary, took: Duratio
     let verb = if plan.is_dry_run() { "would restore" } else { "restored" };
     let (files, bytes) = (table::count(done.files_restored, "file"), size::show(done.bytes_restored));
     say(&format!("{verb} {files} ({bytes}) in {}", time::show_duration(took)))?;
-    let rest =
-        [("left as they are", done.files_skipped), ("deleted", done.files_deleted), ("verified", done.files_verified)];
-    for (what, count) in rest.into_iter().filter(|(_, count)| *count > 0) {
-        say(&format!("{what}: {}", table::count(count, "file")))?;
+    let deleted = if plan.is_dry_run() { "would be deleted" } else { "deleted" };
+    let rest = [
+        ("left as they are", done.files_skipped, "file"),
+        // Folders are counted too.
+        (deleted, done.files_deleted, "item"),
+        ("verified", done.files_verified, "file"),
+    ];
+    for (what, count, kind) in rest.into_iter().filter(|(_, count, _)| *count > 0) {
+        say(&format!("{what}: {}", table::count(count, kind)))?;
     }
     done.applications.iter().flat_map(lines).try_for_each(|line| say(&line))?;
     match plan.is_dry_run() {
