@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Stat, fstat, linkat, mknodat, openat, readlinkat, renameat, symlinkat, syncfs,
-    unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, linkat, mknodat, openat, readlinkat, renameat,
+    symlinkat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -52,6 +52,14 @@ pub(super) fn finish(work: &Work<'_>, rest: Afterwards) -> Result<()> {
         last.settle(*id, b"", finished)?;
     }
     last.sync()
+}
+
+/// Whether nobody is at work on an unfinished file.
+fn is_left_behind(folder: &OwnedFd, name: &[u8]) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = openat(folder, name, flags, Mode::empty()) else { return false };
+    fstat(&fd).is_ok_and(|stat| kind_of(&stat) == FileType::RegularFile && stat.st_nlink == 1)
+        && flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// Whether the same may use what is there.
@@ -272,6 +280,9 @@ impl Last<'_> {
 
     fn delete(&mut self, folder: u32, name: &[u8]) -> Result<()> {
         let fd = self.dirs.open(folder)?;
+        if !self.work.options.delete && !is_left_behind(&fd, name) {
+            return Ok(());
+        }
         remove::remove(self.work, &fd, name, &self.work.folders.shown(folder, name)).map(|_| ())
     }
 

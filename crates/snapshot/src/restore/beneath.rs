@@ -24,6 +24,8 @@ use super::meta::Meta;
 use super::own::Own;
 use crate::error::{Result, SnapshotError};
 
+/// How the name of an unfinished file begins and ends; between them are 24 hexadecimal digits.
+const TEMPORARY: (&str, &str) = (".treering-", ".tmp");
 /// Folder descriptors that one worker keeps.
 const OPEN_FOLDERS_MOST: usize = 48;
 /// Paths longer than this are walked in pieces: the kernel refuses 4096 bytes.
@@ -122,7 +124,7 @@ impl Beneath {
         own.refuse(target)?;
         let mut random = [0; 8];
         entropy.fill(&mut random)?;
-        let stem = format!(".treering-{:016x}", u64::from_le_bytes(random));
+        let stem = format!("{}{:016x}", TEMPORARY.0, u64::from_le_bytes(random));
         let root = match open_target(target) {
             Err(Errno::NOENT) if dry_run => None,
             Err(Errno::NOENT) if target.is_symlink() => {
@@ -154,7 +156,15 @@ impl Beneath {
 
     /// A name that nobody else uses.
     pub(super) fn temporary_name(&self) -> String {
-        format!("{}{:08x}.tmp", self.stem, self.counter.fetch_add(1, Ordering::Relaxed))
+        format!("{}{:08x}{}", self.stem, self.counter.fetch_add(1, Ordering::Relaxed), TEMPORARY.1)
+    }
+
+    /// Whether a name is one that another restore has given to an unfinished file.
+    pub(super) fn is_temporary_of_another(&self, name: &[u8]) -> bool {
+        let digits =
+            name.strip_prefix(TEMPORARY.0.as_bytes()).and_then(|rest| rest.strip_suffix(TEMPORARY.1.as_bytes()));
+        digits.is_some_and(|digits| digits.len() == 24 && digits.iter().all(u8::is_ascii_hexdigit))
+            && !name.starts_with(self.stem.as_bytes())
     }
 
     /// Opens a folder below another one, through folders only.

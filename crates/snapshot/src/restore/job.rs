@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, ftruncate, openat, renameat, renameat_with, unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, ftruncate, openat, renameat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -180,6 +181,7 @@ impl Job {
         let fd = openat(folder, &*name, flags, Mode::RUSR | Mode::WUSR).map_err(|e| self.failure(work, "make")(e))?;
         writing.name = Some(name);
         if !direct {
+            hold(&fd);
             writing.identity = identity(&fstat(&fd).map_err(|e| self.failure(work, "look at")(e))?);
         }
         if !direct || work.options.sparse || self.is_holey.load(Ordering::Relaxed) {
@@ -194,6 +196,7 @@ impl Job {
         let same = fstat(&fd).is_ok_and(|stat| identity(&stat) == known);
         // Somebody else put another file in the place of the unfinished one.
         if same {
+            hold(&fd);
             Ok(Arc::new(File::from(fd)))
         } else {
             Err(SnapshotError::Blocked { path: self.placed(work), found: "foreign file" })
@@ -323,6 +326,12 @@ impl Job {
         work.withheld.lock().add(&path, meta.withheld());
         work.progress.event(Event::Done { path: &path, is_folder: false, outcome, bytes: self.bytes });
     }
+}
+
+/// Shows that whoever made an unfinished file is alive, as long as it is open.
+fn hold(fd: &OwnedFd) {
+    // Where files cannot be locked nobody takes it for left behind.
+    let _unlocked = flock(fd, FlockOperation::NonBlockingLockExclusive);
 }
 
 /// Writes all but blocks of zeros, and parts of blocks: the rest of one may come as zeros too. The file is long enough

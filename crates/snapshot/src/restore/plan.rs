@@ -262,15 +262,22 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// What is in the target's folder, if what the snapshot does not have is to go.
+    /// What is in the target's folder, if what the snapshot does not have is to go; otherwise what restores have left
+    /// unfinished.
     fn extra_names(&mut self, pending: &Pending) -> Result<HashSet<Vec<u8>>> {
         let is_fresh = self.work.folders.get(pending.folder).is_none_or(|folder| folder.is_fresh);
-        if !self.work.options.delete || self.mode == Mode::Verify || is_fresh {
+        if self.mode == Mode::Verify || is_fresh {
             return Ok(HashSet::new());
         }
         let names =
             self.dirs.open(pending.folder).and_then(|fd| list(&fd).map_err(SnapshotError::io("list", &pending.path)));
-        Ok(self.settle(&pending.path, names.map(Some))?.unwrap_or_default().into_iter().collect())
+        let names = match self.work.options.delete {
+            true => self.settle(&pending.path, names.map(Some))?.unwrap_or_default(),
+            // A folder need not be readable for being restored into.
+            false => names.unwrap_or_default(),
+        };
+        let goes = |name: &Vec<u8>| self.work.options.delete || self.work.beneath.is_temporary_of_another(name);
+        Ok(names.into_iter().filter(goes).collect())
     }
 
     /// Tells what would be deleted if it were not on a file system of its own.

@@ -483,3 +483,30 @@ fn a_set_id_bit_that_is_there_is_neither_withheld_nor_taken_away() {
         }
     }
 }
+
+/// What a restore that was killed has left; not what one that goes on is at work on, nor what only looks alike.
+#[test]
+fn unfinished_files_of_a_killed_restore_are_removed() {
+    let mut home = home();
+    let file = home.file("f", b"f");
+    let inner = home.folder("inner", [file.clone()]);
+    let data = home.folder("data", [file, inner]);
+    let snapshot = home.snapshot(data);
+    let inner = home.target().join("inner");
+    fs::create_dir_all(&inner).unwrap();
+    let name = |digits: &str| inner.join(format!(".treering-{digits}.tmp"));
+    let (dead, alive) = (name(&"0a".repeat(12)), name(&"1f".repeat(12)));
+    let others = [name("user"), name(&"xy".repeat(12)), inner.join("other")];
+    for path in [&dead, &alive].into_iter().chain(&others) {
+        fs::write(path, b"half").unwrap();
+    }
+    let held = fs::File::open(&alive).unwrap();
+    held.lock().unwrap();
+    for dry_run in [true, false] {
+        let options = RestoreOptions { dry_run, ..RestoreOptions::new(home.target(), home.roots(&snapshot)) };
+        let log = Log::default();
+        let summary = restore(&home.repository, &snapshot, &options, &log).unwrap();
+        assert_eq!((summary.errors, summary.files_deleted, dead.exists()), (0, 1, dry_run));
+        assert!(alive.exists() && others.iter().all(|path| path.exists()));
+    }
+}
