@@ -109,3 +109,12 @@ fn a_single_database_can_be_backed_up() {
     let restored = rusqlite::Connection::open(found).unwrap();
     assert_eq!(restored.query_row("SELECT a FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
 }
+
+#[test]
+fn a_stream_needs_a_name_in_the_snapshot() {
+    let home = home();
+    for name in ["/", "..", "."] {
+        let refused = run(home.treering.command("backup").args(["--stdin", "--stdin-filename", name])).expect(2);
+        assert!(refused.stderr.contains("--stdin-filename"), "{refused}");
+    }
+}

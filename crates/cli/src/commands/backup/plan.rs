@@ -147,7 +147,12 @@ fn stored_paths(source: &Source) -> Result<Vec<PathBuf>, Failure> {
     match source {
         Source::Paths(typed) => typed.iter().map(|path| paths::absolute(path)).collect(),
         Source::Stdin(stored_as) | Source::Command { stored_as, .. } => {
-            Ok(vec![paths::clean(&Path::new("/").join(stored_as))])
+            let path = paths::clean(&Path::new("/").join(stored_as));
+            if path.parent().is_none() {
+                let failure = Failure::usage(format!("--stdin-filename {} names no file", stored_as.display()));
+                return Err(failure.next("Give the path that the stream is to have in the snapshot, as in `db.sql`."));
+            }
+            Ok(vec![path])
         }
     }
 }
