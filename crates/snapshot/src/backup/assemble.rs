@@ -12,6 +12,8 @@ use treering_chunk::Namer;
 use treering_store::{Session, Sink};
 
 use super::queue::{Done, EnteredFolder, Item, Items};
+use super::read::FileRead;
+use super::scan::outcome_by_content;
 use crate::capture::{Capture, Conclusion, Verdict};
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind};
@@ -108,13 +110,19 @@ impl<'a> Assembler<'a> {
                 self.file(done, outcome, links)
             }
             Item::HardLink { node, links, outcome } => self.hard_link(node, links, outcome),
-            Item::Captured { batch, at, capture } => {
+            Item::Captured { batch, at, capture, before } => {
                 let done = batch.take(at)?;
-                match &done.1 {
-                    Ok(read) => *self.captured_bytes.entry(capture).or_default() += read.node.size(),
-                    Err(_) => drop(self.not_stored.insert(capture, done.0.clone())),
-                }
-                self.file(done, Outcome::Changed, 0)
+                let outcome = match &done.1 {
+                    Ok(FileRead { node: Node { kind: NodeKind::File { content, .. }, .. }, .. }) => {
+                        *self.captured_bytes.entry(capture).or_default() += content.bytes();
+                        outcome_by_content(before.as_ref(), content)
+                    }
+                    _ => {
+                        self.not_stored.insert(capture, done.0.clone());
+                        Outcome::Changed
+                    }
+                };
+                self.file(done, outcome, 0)
             }
             Item::NotStored { path, error, capture } => {
                 self.failed(&path, &error);

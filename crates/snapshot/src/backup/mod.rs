@@ -34,7 +34,7 @@ use self::scan::{Scanned, Scanner};
 use crate::capture::{Application, Verdict};
 use crate::error::{Result, SnapshotError};
 use crate::node::{Node, NodeKind, Time};
-use crate::progress::{Outcome, Progress, Silent};
+use crate::progress::{Progress, Silent};
 use crate::record::{Owners, Snapshot, SnapshotName, Statistics};
 use crate::stream::Stream;
 use crate::walk::{OpenFolder, Status};
@@ -256,13 +256,27 @@ fn assemble_stream(
         let node = node(folder, 0o755, NodeKind::Folder { tree: Stream::default() });
         emitter.emit(Item::Enter(Box::new(EnteredFolder { node, path: path.to_path_buf(), before: None })))?;
     }
-    let node = node(name, 0o644, NodeKind::File { content, links: 0 });
-    emitter.emit(Item::Ready { node, outcome: Outcome::New })?;
+    let outcome = scan::outcome_by_content(before_stream(repository, options, &components)?.as_ref(), &content);
+    emitter.emit(Item::Ready { node: node(name, 0o644, NodeKind::File { content, links: 0 }), outcome })?;
     for _ in 0..=folders.len() {
         emitter.emit(Item::Leave)?;
     }
     emitter.finish()?;
     Assembler::new(session, repository.namer(), options.progress)?.run(&taken)
+}
+
+/// What the parent has of a stream that is stored at this path. If that cannot be read, the stream is a new one.
+fn before_stream(repository: &Repository, options: &BackupOptions<'_>, path: &[Vec<u8>]) -> Result<Option<Stream>> {
+    let mut reader = repository.reader()?;
+    let mut found = options.parent.as_ref().map(|(_, parent)| parent.root.clone());
+    for name in path {
+        let tree = found.as_ref().and_then(Node::tree);
+        found = tree.and_then(|tree| crate::tree::find(&mut reader, tree, name).ok().flatten());
+    }
+    Ok(found.and_then(|node| match node.kind {
+        NodeKind::File { content, .. } => Some(content),
+        _ => None,
+    }))
 }
 
 /// What is to become a snapshot.

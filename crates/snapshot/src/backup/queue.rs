@@ -14,6 +14,7 @@ use crate::capture::Capture;
 use crate::error::{Result, SnapshotError};
 use crate::node::Node;
 use crate::progress::Outcome;
+use crate::stream::Stream;
 
 /// Items go to the assembler so many at a time: one by one, waking it costs more than an unchanged file does …
 const ITEMS_AT_A_TIME: usize = 256;
@@ -39,8 +40,8 @@ pub(super) enum Item {
     Pending { batch: Arc<Batch>, at: usize, outcome: Outcome, links: u64 },
     /// Another name of a file that was met before.
     HardLink { node: Node, links: u64, outcome: Outcome },
-    /// A file whose bytes an application gives.
-    Captured { batch: Arc<Batch>, at: usize, capture: usize },
+    /// A file whose bytes an application gives, and what the parent has of it.
+    Captured { batch: Arc<Batch>, at: usize, capture: usize, before: Option<Stream> },
     /// A file whose bytes a capture has stored.
     Stored { node: Node, capture: usize, outcome: Outcome },
     /// A file that a capture yields and that cannot be stored.
@@ -75,7 +76,7 @@ pub(super) struct StreamTask {
     pub(super) node: Node,
     pub(super) from: Box<dyn std::io::Read + Send>,
     pub(super) cut: Option<treering_chunk::CutPolicy>,
-    pub(super) before: Option<crate::stream::Stream>,
+    pub(super) before: Option<Stream>,
 }
 
 impl Task {

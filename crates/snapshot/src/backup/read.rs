@@ -2,7 +2,7 @@
 //!
 //! A worker reads, cuts, names and stores. Chunks that the parent's version of the file has near the same place are
 //! known without a look-up: the parent is registered in the session, so nothing takes them away. Those that are recorded
-//! as lost are not.
+//! as lost are not, and none is if the parent is not known to be whole.
 //!
 //! Invariant: a node that is returned describes one file whose bytes were read while its size, mtime and ctime did not
 //! change; or it says that they did.

@@ -624,6 +624,15 @@ fn outcome(before: Option<&Node>, unchanged: bool) -> Outcome {
     }
 }
 
+/// Of what has no status of its own to compare: what an application gives, and streams.
+pub(super) fn outcome_by_content(before: Option<&Stream>, content: &Stream) -> Outcome {
+    match before {
+        None => Outcome::New,
+        Some(before) if before == content => Outcome::Unmodified,
+        Some(_) => Outcome::Changed,
+    }
+}
+
 fn is_gone(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
@@ -702,18 +711,14 @@ impl Scanner<'_> {
         });
         match (taken.content, before) {
             (Content::Bytes(from) | Content::Held { bytes: from, .. }, before) => {
-                let before = before.filter(|_| self.trusts_parent);
-                let task = Task::Stream(super::queue::StreamTask { path, node, from, cut: taken.cut, before });
+                let known = before.clone().filter(|_| self.trusts_parent);
+                let task = Task::Stream(super::queue::StreamTask { path, node, from, cut: taken.cut, before: known });
                 let (batch, at) = self.emitter.task(task, super::queue::STREAM_BYTES)?;
-                self.emitter.emit(Item::Captured { batch, at, capture: taken.capture })
+                self.emitter.emit(Item::Captured { batch, at, capture: taken.capture, before })
             }
             (Content::Pieces(parts), before) => {
                 let content = self.put_together(parts)?;
-                let outcome = match &before {
-                    None => Outcome::New,
-                    Some(before) if *before == content => Outcome::Unmodified,
-                    Some(_) => Outcome::Changed,
-                };
+                let outcome = outcome_by_content(before.as_ref(), &content);
                 node.kind = NodeKind::File { content, links: 0 };
                 self.emitter.emit(Item::Stored { node, capture: taken.capture, outcome })
             }

@@ -539,6 +539,11 @@ fn a_capture_decides_what_is_stored_for_what_it_claims() {
     let (again, _) = with_pretend(&home, false, |_| {});
     let again = again.unwrap();
     assert_eq!(home.content(&again.snapshot), content);
+    let counts = |outcome: &BackupOutcome| {
+        let statistics = outcome.snapshot.statistics;
+        (statistics.files_new, statistics.files_changed, statistics.files_unmodified)
+    };
+    assert_eq!((counts(&outcome), counts(&again)), ((6, 0, 0), (0, 0, 6)));
     assert!(again.snapshot.applications[0].detail.contains("Some"), "the state comes back");
     // The main file alone is something to back up.
     let (alone, told) = with_pretend(&home, false, |options| options.paths = vec![home.source().join("x/db.app")]);
@@ -694,8 +699,11 @@ fn a_stream_is_one_file_and_a_failed_one_is_nothing() {
     };
     assert!(matches!(run(true).0, Err(SnapshotError::StreamFailed { .. })));
     assert_eq!(home.storage.list(Area::Snapshots).unwrap(), []);
-    let snapshot = run(false).0.unwrap().snapshot;
-    assert_eq!(home.content(&snapshot), BTreeMap::from([("/dump/db.sql".to_owned(), b"dumped".to_vec())]));
+    for counted in [(1, 0), (0, 1)] {
+        let snapshot = run(false).0.unwrap().snapshot;
+        assert_eq!(home.content(&snapshot), BTreeMap::from([("/dump/db.sql".to_owned(), b"dumped".to_vec())]));
+        assert_eq!((snapshot.statistics.files_new, snapshot.statistics.files_unmodified), counted);
+    }
 }
 
 /// Records a chunk as lost that is there: the next backup must not take over what refers to it.
