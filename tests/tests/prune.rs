@@ -138,7 +138,9 @@ fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     let all = listing(&treering);
     let refused = prune(&treering, &[]).expect(1).message("exit_error");
     assert!(refused["next"].as_str().unwrap().contains("--yes"), "{refused}");
-    summary(&treering, &["--dry-run"]);
+    let dry = prune(&treering, &["--dry-run"]).expect(1);
+    assert!(count(&dry.message("summary"), "bytes_to_free") > 0 && dry.stderr.contains("--yes"), "{dry}");
+    assert_eq!(count(&summary(&treering, &["--dry-run", "--yes"]), "snapshots_ended"), 1);
     assert_eq!(listing(&treering), all);
     let done = summary(&treering, &["--yes"]);
     assert!(count(&done, "bytes_deleted") > 1 << 20, "{done}");

@@ -21,7 +21,7 @@ use crate::output::{groups, objects};
 use crate::settings::{Verbosity, snapshot_filter};
 use crate::{escape, time};
 
-/// What follows every drop.
+/// What follows every drop that was not tried only.
 const NOT_FREED: &str = "no space is freed by this: `treering prune` does that, and until then `treering undelete` \
                          brings dropped snapshots back";
 
@@ -54,7 +54,7 @@ fn by_policy(context: &Context, opened: &Opened, args: &ForgetArgs, policy: &Pol
     let filter = snapshot_filter(&args.filter, &context.environment);
     let all = choice::all(&opened.repository, context.printer)?;
     // What counts as the newest, and how many there are, cannot be told.
-    select::refuse_unreadable(&all, "the --keep-… options")?;
+    select::refuse_unreadable(&all, "--keep-…")?;
     let harmed = harmed(context, opened)?;
     let judged = (all.snapshots.as_slice(), &harmed);
     let decided = retention::decide(judged, &filter, policy, args.keep.group_by, &context.zone)?;
@@ -64,7 +64,7 @@ fn by_policy(context: &Context, opened: &Opened, args: &ForgetArgs, policy: &Pol
     if context.printer.json {
         return context.printer.json(&groups::to_json(&decided, &context.zone, args.dry_run));
     }
-    let text = groups::to_text(&decided, &context.zone, args.dry_run);
+    let text = groups::to_text(&decided, &context.zone, verb(args.dry_run));
     if args.dry_run {
         je::ended::tell(context, opened, &all, &dropped.iter().copied().collect())?;
     }
@@ -113,14 +113,18 @@ fn tell_named(context: &Context, chosen: &[&Named], dry_run: bool) -> Outcome {
         let (verb, host) = (verb(dry_run), escape::text(&snapshot.host));
         context.printer.note(Verbosity::Normal, &format!("{verb} snapshot {} of {host}, {time}", name.short()))?;
     }
-    context.printer.note(Verbosity::Normal, NOT_FREED)
+    context.printer.note(Verbosity::Normal, after(dry_run))
 }
 
 fn ending(dropped: usize, dry_run: bool) -> String {
     match dropped {
         0 => "there is nothing to drop".to_owned(),
-        dropped => format!("{} {}\n{NOT_FREED}", verb(dry_run), count(dropped as u64, "snapshot")),
+        dropped => format!("{} {}\n{}", verb(dry_run), count(dropped as u64, "snapshot"), after(dry_run)),
     }
+}
+
+fn after(dry_run: bool) -> &'static str {
+    if dry_run { "nothing was changed (dry run)" } else { NOT_FREED }
 }
 
 fn verb(dry_run: bool) -> &'static str {

@@ -70,11 +70,8 @@ fn prune(context: &Context, opened: &Opened, args: &PruneArgs, policy: Option<&P
     listener.progress().aside(|| shown.tell_plan(context.printer))?;
     if args.dry_run {
         listener.finish();
-        if pruning.frees_most() {
-            let needs = "this frees more than half of what is stored: it will need --yes";
-            context.printer.note(Verbosity::Normal, needs)?;
-        }
-        return shown.tell_end(context.printer, None);
+        shown.tell_end(context.printer, None)?;
+        return Ok(pruning.refuse_most(&options)?);
     }
     let report = pruning.apply(&options, &listener);
     listener.finish();
@@ -130,7 +127,8 @@ impl Shown<'_> {
             format!("to free:   {} of {}", size::show(plan.freed_bytes()), size::show(plan.stored_bytes())),
         ];
         if !self.groups.is_empty() {
-            printer.note(Verbosity::Normal, groups::to_text(self.groups, self.zone, true).trim_end())?;
+            let verb = if self.dry_run { "would drop" } else { "will drop" };
+            printer.note(Verbosity::Normal, groups::to_text(self.groups, self.zone, verb).trim_end())?;
         }
         lines.iter().try_for_each(|line| printer.note(Verbosity::Normal, line))?;
         if plan.ended > 0 {

@@ -26,9 +26,8 @@ pub(crate) fn named_to_json(dropped: &[&Named], zone: &TimeZone, dry_run: bool) 
     ForgetGroup { remove, dry_run, ..ForgetGroup::default() }
 }
 
-/// The groups as tables, oldest snapshots first; safe to show.
-pub(crate) fn to_text(groups: &[Group<'_>], zone: &TimeZone, dry_run: bool) -> String {
-    let verb = if dry_run { "would drop" } else { "dropped" };
+/// The groups as tables, oldest snapshots first; safe to show. `verb` says what becomes of what is not kept.
+pub(crate) fn to_text(groups: &[Group<'_>], zone: &TimeZone, verb: &str) -> String {
     let mut text = String::new();
     for group in groups {
         let (kept, dropped): (Vec<_>, Vec<_>) = group.decisions.iter().rev().partition(|decision| decision.is_kept());

@@ -126,8 +126,21 @@ impl<'r> Pruning<'r> {
     }
 
     /// Whether doing it must be confirmed: more than half of what is stored would go.
-    pub fn frees_most(&self) -> bool {
+    fn frees_most(&self) -> bool {
         self.plan.freed_bytes() > self.plan.stored_bytes() / 2
+    }
+
+    /// Refuses to do what must be confirmed and is not.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError::TooMuch`].
+    pub fn refuse_most(&self, options: &PruneOptions<'_>) -> Result<()> {
+        if self.frees_most() && !options.may_free_most {
+            let (freed_bytes, stored_bytes) = (self.plan.freed_bytes(), self.plan.stored_bytes());
+            return Err(SnapshotError::TooMuch { freed_bytes, stored_bytes });
+        }
+        Ok(())
     }
 
     /// Does it.
@@ -137,10 +150,7 @@ impl<'r> Pruning<'r> {
     /// [`SnapshotError::TooMuch`] before anything is done. Whatever happens later, what is there is whole, and another
     /// prune goes on.
     pub fn apply(mut self, options: &PruneOptions<'_>, progress: &dyn Progress) -> Result<PruneReport> {
-        if self.frees_most() && !options.may_free_most {
-            let (freed_bytes, stored_bytes) = (self.plan.freed_bytes(), self.plan.stored_bytes());
-            return Err(SnapshotError::TooMuch { freed_bytes, stored_bytes });
-        }
+        self.refuse_most(options)?;
         let mut report = PruneReport::default();
         self.forget()?;
         let forgotten = self.repository.list_forgotten()?;
