@@ -314,3 +314,22 @@ fn snapshots_that_are_all_lost_are_not_hidden_by_the_next_and_come_back_whole() 
     home.check(&["--read-data"]).expect(0);
     assert_eq!(home.treering.snapshots().len(), 4);
 }
+
+/// Programs get the name of each.
+#[test]
+fn chunks_that_the_same_file_has_lost_are_one_error_for_people() {
+    let home = Home::new(0);
+    let tree = home.temp.path().join("tree");
+    fs::create_dir_all(&tree).unwrap();
+    fs::write(tree.join("large"), Random::named(1, "check").bytes(12 << 20)).unwrap();
+    home.treering.backup(&tree);
+    let data = home.files("packs").into_iter().filter(|pack| fs::read(pack).unwrap()[10] == 1);
+    data.for_each(|pack| fs::remove_file(pack).unwrap());
+    let errors = summary(&home.check(&[]).expect(5))["num_errors"].as_u64().unwrap();
+    assert!(errors > 1, "{errors}");
+    let command = home.treering.command("check");
+    let text = command.get_args().filter(|argument| *argument != "--json");
+    let ran = run(Command::new(binary()).env_clear().args(text)).expect(5);
+    assert_eq!(ran.stderr.matches("it is in no pack").count(), 1, "{ran}");
+    assert!(ran.stderr.contains(&format!("and {} more chunk", errors - 1)), "{ran}");
+}

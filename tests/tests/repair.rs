@@ -206,8 +206,10 @@ fn a_pack_whose_frames_are_whole_is_mended_without_loss() {
             let summary = home.repair_twice(&["packs"], 0);
             assert_eq!((count(&summary, "packs"), count(&summary, "lost_chunks")), (1, 0), "{what}: {summary}");
             assert_eq!(home.replaced(), 1, "{what}");
+            home.check(false, 0);
+            assert_eq!(home.replaced(), 1, "a check that reads no data removes nothing");
             home.assert_whole();
-            assert_eq!(home.replaced(), 0, "a check without errors removes what was replaced");
+            assert_eq!(home.replaced(), 0, "a check of all data without errors removes what was replaced");
         }
     }
 }

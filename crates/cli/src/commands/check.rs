@@ -2,6 +2,7 @@
 //!
 //! Invariant: everything that was found is said with what it affects and what to do about it, and makes the exit code.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use treering_snapshot::check::{
@@ -54,7 +55,11 @@ fn check(context: &Context, opened: &Opened, args: &CheckArgs) -> Outcome {
         tell_verified(context, &report.verified, data.and_then(|data| data.max_age))?;
     }
     verdict(context.printer, &report)?;
-    drop_replaced(context.printer, opened)
+    // Without what repairs have moved aside everything is there and was read, so it need not be kept.
+    match data.is_some() && report.verified.fraction() >= 1.0 {
+        true => drop_replaced(context.printer, opened),
+        false => Ok(()),
+    }
 }
 
 /// Needs no key and asks for none.
@@ -96,14 +101,33 @@ fn data(args: &CheckArgs) -> Option<DataOptions> {
 }
 
 fn tell_findings(printer: Printer, report: &CheckReport) -> Outcome {
+    let mut told = BTreeSet::new();
     for finding in &report.findings {
-        tell_finding(printer, finding)?;
+        // For people, chunks of the same files are one error; programs get the name of each.
+        let alike = if printer.json { 0 } else { count_alike(report, finding) };
+        if alike < 2 {
+            tell_finding(printer, finding)?;
+        } else if told.insert(message(finding)) {
+            let place = format!("{}, and {}", finding.place, table::count(alike - 1, "more chunk"));
+            printer.error(&ItemError::new("check", place.as_bytes(), message(finding)));
+        }
     }
     for path in &report.unknown_files {
         let said = format!("{}: nothing of the repository; it is in nobody's way", escape::text(path));
         printer.note(Verbosity::Normal, &said)?;
     }
     Ok(())
+}
+
+/// How many lost chunks there are of which the same is said.
+fn count_alike(report: &CheckReport, finding: &CheckFinding) -> u64 {
+    let is_chunk = |finding: &CheckFinding| matches!(finding.place, FindingPlace::Chunk(_)) && finding.is_error();
+    let is_alike = |other: &&CheckFinding| {
+        is_chunk(other)
+            && (&other.detail, &other.snapshots, &other.paths) == (&finding.detail, &finding.snapshots, &finding.paths)
+            && (other.more_snapshots, other.more_paths) == (finding.more_snapshots, finding.more_paths)
+    };
+    if is_chunk(finding) { report.findings.iter().filter(is_alike).count() as u64 } else { 0 }
 }
 
 fn tell_finding(printer: Printer, finding: &CheckFinding) -> Outcome {
@@ -197,7 +221,8 @@ fn how_much(verified: &Verified, max_age: Option<Duration>, now: i64) -> String 
     let since = match (max_age, verified.oldest) {
         (Some(age), _) => format!(" within {}", rough(age)),
         (None, Some(oldest)) => {
-            format!(" within the last {}", rough(Duration::from_secs(now.saturating_sub(oldest).unsigned_abs())))
+            let ago = rough(Duration::from_secs(now.saturating_sub(oldest).unsigned_abs()));
+            format!(" within the last {}", ago.strip_prefix("1 ").unwrap_or(&ago))
         }
         (None, None) => String::new(),
     };
@@ -217,7 +242,6 @@ fn rough(duration: Duration) -> String {
     fitting.map_or_else(String::new, |(_, worth, unit)| table::count(seconds.div_ceil(worth), unit))
 }
 
-/// Nothing is wrong without what repairs have moved aside, so it need not be kept.
 fn drop_replaced(printer: Printer, opened: &Opened) -> Outcome {
     match opened.repository.drop_replaced() {
         Ok(0) => Ok(()),
@@ -282,7 +306,7 @@ mod tests {
         assert_eq!(said(&part, Some(30)), rest);
         assert!(
             said(&verified(999, Some(0), 1), None)
-                .starts_with("99 % of the data was verified within the last 1 minute; ")
+                .starts_with("99 % of the data was verified within the last minute; ")
         );
         assert_eq!(said(&verified(0, None, 0), None), "0 % of the data was verified");
     }
