@@ -202,7 +202,9 @@ fn describe_index(notice: &IndexNotice) -> String {
             format!("the index could not be used ({reason}); it was made anew from {packs} packs")
         }
         IndexNotice::Learned { packs } => format!("the index has learned {packs} packs"),
-        IndexNotice::Dropped { packs } => format!("the index has dropped {packs} packs that are gone"),
+        IndexNotice::Dropped { packs } => {
+            format!("the index has dropped {} that are gone", crate::output::table::count(*packs as u64, "pack"))
+        }
         IndexNotice::TrailerLost { pack, detail } => format!(
             "the trailer of pack {pack} is damaged, its chunks were found one by one; run `treering check`: {detail}"
         ),
