@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use treering_store::{DerivationCost, KeyFile, OsEntropy, SlotInfo, SlotKind, Unlock};
+use treering_store::{DerivationCost, Encryption, KeyFile, OsEntropy, SlotInfo, SlotKind, Unlock};
 
 use crate::args::{KeyArgs, KeyCommand, NewSlotArgs};
 use crate::context::{Context, Opened, read_key_file, to_unlock};
@@ -30,12 +30,20 @@ pub(super) const RECOVERY_USER: &str = "recovery";
 pub(crate) fn run(context: &Context, args: &KeyArgs) -> Outcome {
     match &args.command {
         KeyCommand::NewFile { path } => new_file(context, path),
-        KeyCommand::Add(new) => context.with_repository(|opened| add(context, opened, new).map(drop)),
         KeyCommand::List => context.with_repository(|opened| list(context, opened)),
-        KeyCommand::Passwd(new) => context.with_repository(|opened| passwd(context, opened, new)),
-        KeyCommand::Remove { id } => context.with_repository(|opened| remove(context, opened, id)),
-        KeyCommand::Export { output } => context.with_repository(|opened| export(context, opened, output.as_deref())),
+        KeyCommand::Add(new) => change(context, |opened| add(context, opened, new).map(drop)),
+        KeyCommand::Passwd(new) => change(context, |opened| passwd(context, opened, new)),
+        KeyCommand::Remove { id } => change(context, |opened| remove(context, opened, id)),
+        KeyCommand::Export { output } => change(context, |opened| export(context, opened, output.as_deref())),
     }
+}
+
+/// Where there are keys.
+fn change(context: &Context, work: impl FnOnce(&Opened) -> Outcome) -> Outcome {
+    context.with_repository(|opened| match opened.repository.config().encryption {
+        Encryption::None => Err(Failure::new(Kind::Failed, "the repository is not encrypted, so it has no keys")),
+        Encryption::Aes256Gcm => work(opened),
+    })
 }
 
 fn new_file(context: &Context, path: &Path) -> Outcome {

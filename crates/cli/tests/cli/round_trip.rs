@@ -221,6 +221,9 @@ fn an_unencrypted_repository_is_opened_without_a_key_and_refuses_one() {
     without(&["backup", "src"]).expect(0);
     without(&["check"]).expect(0);
     assert!(home.run(["snapshots"]).expect(12).stderr.contains("claims to be unencrypted"));
+    for change in [&["key", "add", "--new-key-file", "key"][..], &["key", "export"]] {
+        assert!(without(change).expect(1).stderr.contains("it has no keys"));
+    }
 }
 
 #[test]
