@@ -24,12 +24,13 @@ pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Timestamp, TimeError>
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);
     }
-    let local: DateTime = text.parse().map_err(|_| TimeError(text.to_owned()))?;
+    let unreadable = || TimeError(format!("`{text}` is not a time: {ACCEPTED}"));
+    let local: DateTime = text.parse().map_err(|_| unreadable())?;
     // jiff would ignore a time zone in brackets here, and the user meant something by it.
     if text.contains('[') {
-        return Err(TimeError(text.to_owned()));
+        return Err(unreadable());
     }
-    let zoned = zone.to_zoned(local).map_err(|_| TimeError(text.to_owned()))?;
+    let zoned = zone.to_zoned(local).map_err(|_| TimeError(format!("`{text}` is too far away to be counted with")))?;
     Ok(zoned.timestamp())
 }
 
@@ -53,13 +54,13 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// A text that is no moment.
+/// Why a text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimeError(String);
 
 impl fmt::Display for TimeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a time: {ACCEPTED}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -106,6 +107,12 @@ mod tests {
             let error = parse(bad, &berlin()).unwrap_err();
             assert!(error.to_string().contains("2026-11-20 03:00"), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_end_of_time_is_called_so() {
+        let error = parse("9999-12-31", &TimeZone::UTC).unwrap_err().to_string();
+        assert!(error.contains("too far away"), "{error}");
     }
 
     #[test]
