@@ -148,6 +148,6 @@ pub(crate) struct DumpArgs {
 /// The format of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Archive {
-    /// POSIX tar (pax).
+    /// POSIX tar (pax); GNU tar takes ACLs and extended attributes from it with --acls --xattrs.
     Tar,
 }

@@ -35,7 +35,8 @@ fn page(command: &Command) -> Result<String, Failure> {
 }
 
 fn man(command: &Command) -> clap_mangen::Man {
-    clap_mangen::Man::new(command.clone()).manual("treering manual")
+    let source = concat!("treering ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command.clone()).manual("treering manual").source(source)
 }
 
 fn write_all(command: &Command, folder: &Path) -> Outcome {
@@ -65,6 +66,7 @@ mod tests {
         assert!(text(&["backup"]).contains("treering\\-backup"));
         assert!(text(&["key new-file"]).contains("readable only to you"));
         assert!(text(&["key", "add"]).contains("new\\-key\\-file"));
+        assert!(text(&["key", "add"]).contains("\"treering 0."), "a page says of which version it is");
         assert!(find(&root, &["kee".to_owned()]).is_err());
     }
 
