@@ -138,7 +138,10 @@ fn check_config_copies(storage: &dyn Storage) -> Result<Vec<Finding>> {
         (Err(first), Err(second)) => {
             let failures = if are_same { vec![first] } else { vec![first, second] };
             match no_config(storage, failures) {
-                StoreError::ConfigLost { detail } => Ok(vec![Finding::new(FindingPlace::LostConfig, detail)]),
+                StoreError::ConfigLost { detail } => {
+                    let detail = format!("neither of its two copies can be used: {detail}");
+                    Ok(vec![Finding::new(FindingPlace::LostConfig, detail)])
+                }
                 other => Err(other),
             }
         }
@@ -176,7 +179,7 @@ pub(super) fn check_keys(storage: &dyn Storage) -> Result<Vec<Finding>> {
                 Some(Finding::new(FindingPlace::Key(name), format!("one of its two copies {bad}")))
             }
             (first, second) => {
-                let detail = format!("its first copy {first}, and its second copy {second}: it opens nothing any more");
+                let detail = format!("its first copy {first}, and its second copy {second}; it opens nothing any more");
                 Some(Finding::new(FindingPlace::LostKey(name), detail))
             }
         });
