@@ -101,6 +101,19 @@ impl ChunkReader<'_> {
         }
     }
 
+    /// Whether the index knows a chunk, once it has learned what is new. For ids that somebody has typed: one that is not
+    /// there is no reason to distrust the index.
+    ///
+    /// # Errors
+    ///
+    /// If the index can neither be read nor made anew.
+    pub fn knows(&mut self, id: &ChunkId) -> Result<bool> {
+        if self.find(id)?.is_none() {
+            self.learn_packs()?;
+        }
+        Ok(self.find(id)?.is_some())
+    }
+
     /// Whether a chunk lies anywhere, as far as the index knows. For those who ask in order to find damage.
     ///
     /// # Errors

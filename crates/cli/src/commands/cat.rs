@@ -127,6 +127,10 @@ fn chunk(repository: &Repository, args: &CatArgs) -> Outcome {
         Failure::usage(format!("{prefix} is not the whole id of a chunk")).next(format!("It has {FULL_ID_LEN} digits."))
     })?;
     let mut reader = repository.reader()?;
+    if !reader.knows(&id)? {
+        return Err(Failure::new(Kind::Failed, format!("there is no chunk {id}"))
+            .next("If something refers to it, `treering check` says what is affected."));
+    }
     // What kind of chunk it is, is a part of its id, so at most one of them fits.
     let bytes = ChunkKind::ALL.iter().find_map(|kind| reader.get(*kind, &id).ok());
     let bytes = match bytes {

@@ -136,6 +136,8 @@ fn every_kind_of_object_can_be_shown() {
     let data = shown.iter().find(|pack| pack["type"] == "data").unwrap();
     let chunk = data["blobs"][0]["id"].as_str().unwrap();
     assert_eq!(home.run(["cat", "chunk", chunk]).expect(0).stdout, "hello");
+    let none = home.run(["cat", "chunk", &"0".repeat(64)]).expect(1).stderr;
+    assert!(none.contains("there is no chunk") && !none.contains("index"), "{none}");
     let keys = json(&["key", "list", "--json"]);
     assert_eq!(json(&["cat", "key", keys[0]["id"].as_str().unwrap()])["kind"], "key-file");
 }
