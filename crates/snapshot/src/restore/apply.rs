@@ -280,7 +280,9 @@ fn joined(mut ranges: Vec<Range<u64>>, more: Vec<Range<u64>>) -> Vec<Range<u64>>
 /// The same ranges of a file that is the same so far, holes and all; as one if there are too many to be remembered.
 fn remembered(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     match (ranges.first(), ranges.last()) {
-        (Some(first), Some(last)) if ranges.len() > CARRIED_RANGES_MOST => vec![first.start..last.end],
+        (Some(first), Some(last)) if ranges.len() > CARRIED_RANGES_MOST => {
+            std::iter::once(first.start..last.end).collect()
+        }
         _ => ranges,
     }
 }
