@@ -5,9 +5,11 @@
 //! Invariant: no symbolic link of the snapshot exists in the target before the last file is written; folders get their
 //! modes and times after everything in them has been done.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
@@ -309,11 +311,31 @@ impl Last<'_> {
         Ok(())
     }
 
-    /// Makes everything durable with one call. What lies on file systems mounted below the target is not covered.
+    /// Makes everything durable, with one call for each file system that a root is on. What lies on those that are
+    /// mounted beneath a root is not covered.
     fn sync(&self) -> Result<()> {
-        let target: PathBuf = self.work.options.target.clone();
-        let root = self.work.beneath.root().map_err(SnapshotError::io("open", &target))?;
-        let open = openat(&root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        open.and_then(syncfs).map_err(io::Error::from).map_err(SnapshotError::io("sync", &target))
+        let target = &self.work.options.target;
+        let top = self.work.beneath.root().map_err(SnapshotError::io("open", target))?;
+        let mut synced = HashSet::new();
+        for under in self.work.options.roots.iter().map(|root| root.under.as_path()) {
+            let synced = self.sync_at(&top, under, &mut synced);
+            synced.map_err(io::Error::from).map_err(SnapshotError::io("sync", target.join(under)))?;
+        }
+        Ok(())
+    }
+
+    /// Syncs the file system of a folder, or of the nearest one above that can be opened.
+    fn sync_at(&self, top: &OwnedFd, under: &Path, synced: &mut HashSet<u64>) -> Result<(), Errno> {
+        let readable =
+            |fd: &OwnedFd| openat(fd, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let open =
+            |path: &Path| self.work.beneath.open_below(top, path.as_os_str().as_bytes()).and_then(|fd| readable(&fd));
+        let mut folders = under.ancestors().filter(|path| !path.as_os_str().is_empty());
+        let nearest = folders.find_map(|path| open(path).ok());
+        let nearest = nearest.map_or_else(|| readable(top), Ok)?;
+        match synced.insert(fstat(&nearest)?.st_dev) {
+            true => syncfs(nearest),
+            false => Ok(()),
+        }
     }
 }
