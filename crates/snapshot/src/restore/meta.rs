@@ -1,7 +1,7 @@
 //! Owners, modes, times and extended attributes: what is put on an entry when its content is complete.
 //!
-//! Owns the rule of what an unprivileged restore withholds: what lends rights and is not there yet. Never follows a link: everything goes through an open
-//! descriptor, or names one entry of one.
+//! Owns the rule of what an unprivileged restore withholds: what lends rights and is not there yet. Never follows a link:
+//! everything goes through an open descriptor, or names one entry of one.
 //!
 //! Invariant: the owner is set before attributes and mode, because changing it takes capabilities and set-id bits off;
 //! set-id bits are set only where the owner is the one that the snapshot names. What is withheld is never put on an entry,
