@@ -273,6 +273,9 @@ fn verdict(printer: Printer, report: &CheckReport) -> Outcome {
         0 if report.findings.iter().any(|finding| finding.is_error() && !finding.snapshots.is_empty()) => {
             "Nothing that a snapshot needs is lost: what is affected can be made whole again.".to_owned()
         }
+        0 if report.lost_snapshots().next().is_some() => {
+            "No snapshot that is there is affected, and nothing frees what the lost ones need.".to_owned()
+        }
         0 => "No snapshot is affected.".to_owned(),
         affected => {
             let affected = table::count(affected as u64, "snapshot");

@@ -152,8 +152,8 @@ impl Shown<'_> {
         }
         let names: Vec<String> = self.plan.lost.iter().map(|name| name.short()).collect();
         printer.warn(&format!(
-            "{} not there, and a copy of the record is: {}. What is needed of it stays: `treering repair snapshots` brings \
-             back what is whole, and then it can be forgotten",
+            "of {} only a copy of the record is there: {}. What it needs stays: `treering repair snapshots` brings back what \
+             is whole, and then it can be forgotten",
             table::count(names.len() as u64, "snapshot"),
             names.join(", ")
         ));
