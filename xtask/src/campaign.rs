@@ -26,9 +26,9 @@ const CAMPAIGNS: &[Campaign] = &[
         name: "powercut",
         target: "powercut",
         test: "a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged",
-        rounds: 20,
+        rounds: 4,
     },
-    Campaign { name: "model", target: "model", test: "random_histories_end_as_the_model_says", rounds: 20_000 },
+    Campaign { name: "model", target: "model", test: "random_histories_end_as_the_model_says", rounds: 1500 },
     Campaign {
         name: "kill",
         target: "kill",
