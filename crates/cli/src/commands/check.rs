@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything that was found is said with what it affects and what to do about it, and makes the exit code.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use treering_snapshot::check::{
@@ -101,15 +101,22 @@ fn data(args: &CheckArgs) -> Option<DataOptions> {
 }
 
 fn tell_findings(printer: Printer, report: &CheckReport) -> Outcome {
-    let mut told = BTreeSet::new();
+    // For people, lost chunks of which the same is said are one error; programs get the name of each.
+    let said_of_chunk = |finding: &CheckFinding| {
+        let is_chunk = matches!(finding.place, FindingPlace::Chunk(_)) && finding.is_error();
+        (is_chunk && !printer.json).then(|| message(finding))
+    };
+    let mut alike = BTreeMap::<String, u64>::new();
+    report.findings.iter().filter_map(said_of_chunk).for_each(|said| *alike.entry(said).or_default() += 1);
     for finding in &report.findings {
-        // For people, chunks of the same files are one error; programs get the name of each.
-        let alike = if printer.json { 0 } else { count_alike(report, finding) };
-        if alike < 2 {
-            tell_finding(printer, finding)?;
-        } else if told.insert(message(finding)) {
-            let place = format!("{}, and {}", finding.place, table::count(alike - 1, "more chunk"));
-            printer.error(&ItemError::new("check", place.as_bytes(), message(finding)));
+        match said_of_chunk(finding).map(|said| alike.remove_entry(&said)) {
+            // It was told with the first of its kind.
+            Some(None) => {}
+            Some(Some((said, count @ 2..))) => {
+                let place = format!("{}, and {}", finding.place, table::count(count - 1, "more chunk"));
+                printer.error(&ItemError::new("check", place.as_bytes(), said));
+            }
+            _ => tell_finding(printer, finding)?,
         }
     }
     for path in &report.unknown_files {
@@ -117,17 +124,6 @@ fn tell_findings(printer: Printer, report: &CheckReport) -> Outcome {
         printer.note(Verbosity::Normal, &said)?;
     }
     Ok(())
-}
-
-/// How many lost chunks there are of which the same is said.
-fn count_alike(report: &CheckReport, finding: &CheckFinding) -> u64 {
-    let is_chunk = |finding: &CheckFinding| matches!(finding.place, FindingPlace::Chunk(_)) && finding.is_error();
-    let is_alike = |other: &&CheckFinding| {
-        is_chunk(other)
-            && (&other.detail, &other.snapshots, &other.paths) == (&finding.detail, &finding.snapshots, &finding.paths)
-            && (other.more_snapshots, other.more_paths) == (finding.more_snapshots, finding.more_paths)
-    };
-    if is_chunk(finding) { report.findings.iter().filter(is_alike).count() as u64 } else { 0 }
 }
 
 fn tell_finding(printer: Printer, finding: &CheckFinding) -> Outcome {
