@@ -131,6 +131,14 @@ impl Node {
         }
     }
 
+    /// The stream of a file.
+    pub(crate) fn into_content(self) -> Option<Stream> {
+        match self.kind {
+            NodeKind::File { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
     /// Appends its encoding.
     pub(crate) fn encode_into(&self, buffer: &mut Vec<u8>) -> Result<()> {
         self.check()?;

@@ -128,7 +128,10 @@ fn take_online(source: &Source, options: &Options) -> Result<Outcome, Error> {
 
 fn conclude_online(source: &Source, options: &Options, room: &Room, copied: &Copied) -> Result<Outcome, Error> {
     let header = &copied.look.header;
-    let judgement = judge_online(verify::check(&room.path(COPY), depth(options, copied.size_bytes)), header.is_wal());
+    let judgement = judge_online(
+        verify::check(&room.path(COPY), Depth::of(copied.size_bytes, options.full_check_max_bytes)),
+        header.is_wal(),
+    );
     let point = match header.is_wal() {
         true => format!("change {} and WAL, schema {}", header.change_counter(), copied.schema_cookie),
         false => point(header),
@@ -157,14 +160,14 @@ fn take_idle(source: &Source, options: &Options) -> Result<Option<Outcome>, Erro
     let mut room = Room::new(&options.temp_folder, options.temp_max_bytes)?;
     let copy = raw::copy_once(source, &mut room)?;
     source.unlock()?;
-    let judgement = raw::judge_idle(&copy, &room, depth(options, copy.look.main.size_bytes));
+    let judgement = raw::judge_idle(&copy, &room, Depth::of(copy.look.main.size_bytes, options.full_check_max_bytes));
     judgement.map(|judgement| conclude_raw(source, copy, judgement)).transpose()
 }
 
 fn take_raw(source: &Source, options: &Options, why: &Why) -> Result<Outcome, Error> {
     let mut room = Room::new(&options.temp_folder, options.temp_max_bytes)?;
     let copy = raw::copy(source, &mut room)?;
-    let depth = depth(options, copy.look.main.size_bytes);
+    let depth = Depth::of(copy.look.main.size_bytes, options.full_check_max_bytes);
     let judgement = raw::judge(&copy, why, &mut room, source, depth);
     conclude_raw(source, copy, judgement)
 }
@@ -178,10 +181,6 @@ fn conclude_raw(source: &Source, copy: RawCopy, judgement: Judgement) -> Result<
         files.push(taken(source, suffix, bytes(file), &header));
     }
     Ok(Outcome { files, conclusion })
-}
-
-fn depth(options: &Options, size_bytes: u64) -> Depth {
-    if size_bytes > options.full_check_max_bytes { Depth::Structure } else { Depth::Full }
 }
 
 fn point(header: &Header) -> String {

@@ -11,15 +11,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use treering_snapshot::capture::{Lock, Verdict, open_plain, plain, try_lock};
+use treering_snapshot::capture::{Lock, Verdict, open_plain, plain};
 use treering_snapshot::record::AppEntry;
-use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit};
+use treering_snapshot::restore::{Hold, Place, Proof, Refusal, Restorer, Unit, hold_bytes};
 
 use crate::header::Header;
 use crate::name::{self, JOURNAL, SHM, WAL};
@@ -96,8 +96,7 @@ impl Restorer for SqliteRestorer {
             return Ok(Proof { point: None, detail, notes: vec![note] });
         }
         let bytes = fs::metadata(staged.path).map_err(Refusal::io("look at", staged.shown))?.len();
-        let depth = if bytes > FULL_CHECK_MAX_BYTES { Depth::Structure } else { Depth::Full };
-        match verify::check(staged.path, depth) {
+        match verify::check(staged.path, Depth::of(bytes, FULL_CHECK_MAX_BYTES)) {
             Check::Passed(depth) => Ok(Proof { point: None, detail: depth.sentence().to_owned(), notes: Vec::new() }),
             Check::Failed(message) => Err(Refusal::Unsound { detail: format!("the database is damaged: {message}") }),
             Check::Impossible(why) => {
@@ -114,7 +113,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Locks a part of a file as SQLite would: to write it, or to read it where it may not be written. A file that is not there
 /// or may not be read has no lock of ours.
-fn lock(path: &Path, (start, bytes): (i64, i64), shown: &Path) -> Result<Option<File>, Refusal> {
+fn lock(path: &Path, bytes: (i64, i64), shown: &Path) -> Result<Option<Hold>, Refusal> {
     let may_not =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
     let (opened, lock) = match plain().read(true).write(true).open(path) {
@@ -125,10 +124,7 @@ fn lock(path: &Path, (start, bytes): (i64, i64), shown: &Path) -> Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound || may_not(&error) => return Ok(None),
         opened => opened.map_err(Refusal::io("open", shown))?,
     };
-    match try_lock(&file, lock, start, bytes).map_err(Refusal::io("lock", shown))? {
-        true => Ok(Some(file)),
-        false => Err(Refusal::InUse { detail: format!("another process has locked {}", shown.display()) }),
-    }
+    hold_bytes(file, lock, bytes, shown).map(Some)
 }
 
 /// The names beside which a folder has a companion.

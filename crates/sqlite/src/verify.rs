@@ -32,6 +32,11 @@ pub(crate) enum Depth {
 }
 
 impl Depth {
+    /// How deep a database of so many bytes is checked, if larger ones than `full_most_bytes` take too long in full.
+    pub(crate) fn of(bytes: u64, full_most_bytes: u64) -> Self {
+        if bytes > full_most_bytes { Depth::Structure } else { Depth::Full }
+    }
+
     /// For the user.
     pub(crate) fn sentence(self) -> &'static str {
         match self {

@@ -84,25 +84,26 @@ impl Finding {
     ///
     /// That error.
     pub fn unread(place: FindingPlace, error: StoreError) -> Result<Self> {
-        let detail = match &error {
-            StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
-                error.to_string()
-            }
-            StoreError::Io { source, .. } => format!("{error}: {source}"),
-            _ => return Err(error),
-        };
-        Ok(Self { place, detail, is_out_of_reach: error.is_out_of_reach() })
+        match detail(&error) {
+            Some(detail) => Ok(Self { place, detail, is_out_of_reach: error.is_out_of_reach() }),
+            None => Err(error),
+        }
     }
 }
 
 /// What is wrong with an object, for a finding; an error that is not about the object goes on.
 fn finding_detail(error: StoreError) -> Result<String> {
+    detail(&error).filter(|_| !error.is_out_of_reach()).ok_or(error)
+}
+
+/// What an error says of the object that was read, if it is about that.
+fn detail(error: &StoreError) -> Option<String> {
     match error {
         StoreError::Damaged { .. } | StoreError::Missing { .. } | StoreError::Unsupported { .. } => {
-            Ok(error.to_string())
+            Some(error.to_string())
         }
-        StoreError::Io { ref source, .. } if !error.is_out_of_reach() => Ok(format!("{error}: {source}")),
-        other => Err(other),
+        StoreError::Io { source, .. } => Some(format!("{error}: {source}")),
+        _ => None,
     }
 }
 

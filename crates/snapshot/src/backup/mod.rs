@@ -273,10 +273,7 @@ fn before_stream(repository: &Repository, options: &BackupOptions<'_>, path: &[V
         let tree = found.as_ref().and_then(Node::tree);
         found = tree.and_then(|tree| crate::tree::find(&mut reader, tree, name).ok().flatten());
     }
-    Ok(found.and_then(|node| match node.kind {
-        NodeKind::File { content, .. } => Some(content),
-        _ => None,
-    }))
+    Ok(found.and_then(Node::into_content))
 }
 
 /// What is to become a snapshot.

@@ -553,10 +553,7 @@ impl Scanner<'_> {
                 self.emitter.emit(Item::HardLink { node, links, outcome })
             }
             before => {
-                let before = before.filter(|_| self.trusts_parent).and_then(|node| match node.kind {
-                    NodeKind::File { content, .. } => Some(content),
-                    _ => None,
-                });
+                let before = before.filter(|_| self.trusts_parent).and_then(Node::into_content);
                 let bytes = status.bytes;
                 let (batch, at) = self.emitter.task(Task::File(FileTask { path, name, before }), bytes)?;
                 self.emitter.emit(Item::Pending { batch, at, outcome, links })
@@ -705,10 +702,7 @@ impl Scanner<'_> {
         if taken.attributes.is_none() && !matches!(taken.content, Content::Held { .. }) {
             (node.mode, node.modified) = (0o600, self.options.description.time);
         }
-        let before = before.and_then(|node| match node.kind {
-            NodeKind::File { content, .. } => Some(content),
-            _ => None,
-        });
+        let before = before.and_then(Node::into_content);
         match (taken.content, before) {
             (Content::Bytes(from) | Content::Held { bytes: from, .. }, before) => {
                 let known = before.clone().filter(|_| self.trusts_parent);

@@ -194,7 +194,16 @@ impl Refusal {
 ///
 /// [`Refusal::InUse`] if somebody else has locked something of them.
 pub fn hold_alone(file: File, bytes: i64, shown: &Path) -> Result<Hold, Refusal> {
-    match try_lock(&file, Lock::Alone, 0, bytes).map_err(Refusal::io("lock", shown))? {
+    hold_bytes(file, Lock::Alone, (0, bytes), shown)
+}
+
+/// The same from any byte on, also beside others who only share them.
+///
+/// # Errors
+///
+/// As of [`hold_alone`].
+pub fn hold_bytes(file: File, lock: Lock, (start, bytes): (i64, i64), shown: &Path) -> Result<Hold, Refusal> {
+    match try_lock(&file, lock, start, bytes).map_err(Refusal::io("lock", shown))? {
         true => Ok(Box::new(file)),
         false => Err(Refusal::InUse { detail: format!("another process has locked {}", shown.display()) }),
     }

@@ -50,7 +50,9 @@ use crate::allowance::Allowance;
 use crate::error::{Result, SnapshotError};
 use crate::progress::{Event, Progress};
 use crate::record::Snapshot;
-pub use application::{BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Takes, Unit, hold_alone};
+pub use application::{
+    BroughtBack, Fate, Hold, Layer, Place, Proof, Refusal, Restorer, Takes, Unit, hold_alone, hold_bytes,
+};
 use beneath::{Beneath, Folder, Folders};
 pub use dump::write_file;
 pub use mounts::refuse_mounts;
