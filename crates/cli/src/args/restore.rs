@@ -22,9 +22,9 @@ use crate::selector::Selector;
 ///
 /// A file that exists and is the same is not touched; one that differs is rebuilt beside the old one and renamed
 /// over it. What a restore that was killed has left unfinished, under names such as .treering-….tmp, is removed by the
-/// next one into the same folders. Set-uid and set-gid bits of files, file capabilities and device nodes are restored only with --privileged;
-/// without it they are counted, named, and make the exit code 3, unless they are there already on an entry that stays.
-/// The set-gid bit of a folder, which lends nobody any rights, is always restored.
+/// next one into the same folders. Set-uid and set-gid bits of files, file capabilities and device nodes are restored
+/// only with --privileged; without it they are counted, named, and make the exit code 3, unless they are there already on
+/// an entry that stays. The set-gid bit of a folder, which lends nobody any rights, is always restored.
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("which").args(["positional", "snapshot", "at"])))]
 #[command(group(ArgGroup::new("where").required(true).args(["target", "original"])))]

@@ -59,9 +59,9 @@ pub struct PacksRepaired {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::OutOfReach`], [`SnapshotError::Interrupted`], [`StoreError::Missing`] if a pack that was named is not there, or whatever keeps it
-/// from going on. Until the lock is held nothing but new packs is written; a repair that ends before can be started
-/// again.
+/// [`SnapshotError::OutOfReach`], [`SnapshotError::Interrupted`], [`StoreError::Missing`] if a pack that was named is not
+/// there, or whatever keeps it from going on. Until the lock is held nothing but new packs is written; a repair that ends
+/// before can be started again.
 pub fn repair_packs(
     repository: &Arc<Repository>,
     options: &PackRepairOptions,

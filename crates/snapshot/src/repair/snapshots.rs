@@ -2,8 +2,9 @@
 //! without what is lost, and records that cannot be read are moved aside.
 //!
 //! Invariant: what is brought back was neither forgotten nor pruned nor is a live session about to commit it, and is whole,
-//! or was visible before or is asked for by name and is written again at once without what is lost. What is written again is committed before the original is forgotten, and the
-//! original can be brought back. What a record may have kept back is kept back otherwise before the record is moved.
+//! or was visible before or is asked for by name and is written again at once without what is lost. What is written again
+//! is committed before the original is forgotten, and the original can be brought back. What a record may have kept back is
+//! kept back otherwise before the record is moved.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -108,8 +109,8 @@ pub struct SnapshotsRepaired {
 ///
 /// # Errors
 ///
-/// [`SnapshotError::OutOfReach`]; [`SnapshotError::NoSnapshot`] if one that was named is not there; [`SnapshotError::Interrupted`]; whatever keeps a
-/// commit from being made. What was done until then stays done.
+/// [`SnapshotError::OutOfReach`]; [`SnapshotError::NoSnapshot`] if one that was named is not there;
+/// [`SnapshotError::Interrupted`]; whatever keeps a commit from being made. What was done until then stays done.
 pub fn repair_snapshots(
     repository: &Arc<Repository>,
     options: &SnapshotRepairOptions,

@@ -20,7 +20,8 @@ use crate::{escape, size, time};
 const APPLICATIONS_NAMED_MOST: u64 = 20;
 
 /// The snapshot is whole; those before it are not.
-const PARENT_LACKS: &str = "some of what the parent snapshot holds is lost or cannot be read; the files concerned were read again. Run `treering check` to see which snapshots are affected";
+const PARENT_LACKS: &str = "some of what the parent snapshot holds is lost or cannot be read; the files concerned were \
+                            read again. Run `treering check` to see which snapshots are affected";
 
 /// Prints the summary; what is not as it should be makes a failure of it.
 pub(super) fn tell(context: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Outcome {
